@@ -1,0 +1,66 @@
+// Package aggregate keeps the state of a program's things, such as orders or
+// accounts, as their events.
+//
+// State is a value that folds events; its zero value has none. A command is a
+// value that decides: given the state it returns events, or an error if a rule
+// refuses. Neither knows of the store:
+//
+//	type Order struct{ Placed, Shipped bool }
+//
+//	func (o Order) Evolve(e Event) Order {
+//		switch e.(type) {
+//		case Placed:
+//			o.Placed = true
+//		case Shipped:
+//			o.Shipped = true
+//		}
+//		return o
+//	}
+//
+//	type Ship struct{}
+//
+//	func (Ship) Decide(o Order) ([]Event, error) {
+//		if !o.Placed {
+//			return nil, errors.New("there is no such order")
+//		}
+//		if o.Shipped {
+//			return nil, nil // nothing to do
+//		}
+//		return []Event{Shipped{}}, nil
+//	}
+//
+// A [Repository] loads the state, lets the command decide, and appends:
+//
+//	orders := aggregate.NewRepository[Order](store, "order", codec, nil)
+//	order, at, err := orders.Execute(ctx, "42", Ship{}, nil)
+//
+// # Guarantees
+//
+// A command's events are stored together or not at all, and only if nothing
+// was appended to the aggregate since the state it decided on. Where another
+// writer was faster, the repository loads what is new and lets the command
+// decide again; Decide must therefore have no effects of its own.
+//
+// A command with an id is applied once, however often it is executed, as long
+// as it is among the last [eventstore.Remembered] commits of its aggregate, or
+// within the log's duplicate window.
+//
+// # Limits
+//
+// Evolve must not change what an earlier state holds: copy a slice or map
+// before changing it, as slices.Clone and maps.Clone do. Every load reads the
+// aggregate's whole history.
+package aggregate
+
+// State is a value that folds events of type E. Evolve returns the state after
+// the event and leaves the receiver as it was.
+type State[S, E any] interface {
+	Evolve(event E) S
+}
+
+// Command is a value that decides, for a state S, which events happen. It
+// returns none if there is nothing to do, or an error if a rule refuses. It
+// may be asked several times and must have no effects.
+type Command[S, E any] interface {
+	Decide(state S) ([]E, error)
+}

@@ -1,0 +1,380 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+)
+
+// Remembered is how many of a stream's last commits are searched for a
+// commit id before an append with the expectation [Any] or [Exists] is sent,
+// and the least that whoever folds a stream should remember.
+const Remembered = 64
+
+// AppendOptions are what an append may state about its commit.
+type AppendOptions struct {
+	// CommitID identifies the commit within its stream, so that appending it
+	// again stores nothing and answers as the first time: any non-empty text
+	// of at most 255 bytes without control characters. Default: a new UUID.
+	CommitID string
+	// Time is when the events happened, to the nanosecond, in the years 1 to
+	// 9999. Default: now.
+	Time time.Time
+	// Metadata is stored with the commit, each pair as a CloudEvents
+	// extension attribute: keys are 1 to 20 of the characters a-z and 0-9,
+	// values any text without control characters, also empty. Well-known keys
+	// are "correlationid", "causationid", "traceparent" and "tracestate".
+	Metadata map[string]string
+}
+
+// Append stores events, 1 or more, as one commit at the end of a stream: all of
+// them or none, with the versions that follow the stream's last. It returns
+// where the stream stands after the commit.
+//
+// The expectation says what must be true of the stream. With a [Revision] (or
+// [NoStream]) an append is one round trip; the others read the stream's end
+// first.
+//
+// An append is safe to repeat with the same CommitID and events. With a
+// Revision, a [Version] or NoStream it is found again however old it is; with
+// [Any] or [Exists] among the last [Remembered] commits, and for the log's
+// duplicate window. The answer is then the original Revision, marked Replayed.
+//
+// On failure nothing was stored, unless the error is an
+// [UnknownOutcomeError]; the others are [ConflictError], [CommitIDReusedError],
+// [InvalidError], [TooLargeError] and [CorruptionError]. Append itself repeats
+// what is safe to repeat until the context ends, and for at most half a minute.
+func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectation, events []EventData, opts *AppendOptions) (Revision, error) {
+	subj, err := subject(s.log, stream)
+	if err != nil {
+		return Revision{}, err
+	}
+	if opts == nil {
+		opts = &AppendOptions{}
+	}
+	c, err := newCommit(stream, events, opts)
+	if err != nil {
+		return Revision{}, err
+	}
+	if err := ctx.Err(); err != nil {
+		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, context.Cause(ctx))
+	}
+	a := appender{Store: s, subj: subj, commit: c, named: opts.CommitID != ""}
+	switch e := expected.(type) {
+	case Revision:
+		return a.after(ctx, e, e)
+	case Version:
+		if e > 0 {
+			return a.afterVersion(ctx, e)
+		}
+		return a.after(ctx, Revision{}, expected)
+	case Existence:
+		if e == NoStream {
+			return a.after(ctx, Revision{}, expected)
+		}
+		return a.anywhere(ctx, e)
+	}
+	return Revision{}, &InvalidError{What: "expectation", Reason: "is none of Any, NoStream, Exists, a Version or a Revision"}
+}
+
+// newCommit checks what the caller gave and makes a commit of it that has no
+// place yet.
+func newCommit(stream StreamID, events []EventData, opts *AppendOptions) (*commit, error) {
+	if len(events) == 0 {
+		return nil, &InvalidError{What: "commit", Reason: "has no events"}
+	}
+	for _, e := range events {
+		if err := checkName("event type", e.Type); err != nil {
+			return nil, err
+		}
+		if e.ContentType == "" {
+			continue
+		}
+		if err := checkName("content type", e.ContentType); err != nil {
+			return nil, err
+		}
+	}
+	for key, value := range opts.Metadata {
+		if err := checkMetadata(key, value); err != nil {
+			return nil, err
+		}
+	}
+	c := &commit{stream: stream, id: opts.CommitID, time: opts.Time.UTC(), metadata: maps.Clone(opts.Metadata), events: events}
+	if c.id == "" {
+		c.id = uuid.NewString()
+	} else if err := checkName("commit id", c.id); err != nil {
+		return nil, err
+	}
+	if opts.Time.IsZero() {
+		c.time = time.Now().UTC()
+	} else if y := c.time.Year(); y < 1 || y > 9999 {
+		return nil, &InvalidError{What: "time", Reason: "is not in the years 1 to 9999"}
+	}
+	return c, nil
+}
+
+var reservedMetadata = map[string]bool{
+	"id": true, "type": true, "source": true, "specversion": true, "subject": true,
+	"time": true, "datacontenttype": true, "dataschema": true, "data": true,
+}
+
+func checkMetadata(key, value string) error {
+	const what = "metadata key"
+	if key == "" || len(key) > 20 {
+		return &InvalidError{What: what, Value: key, Reason: "must have 1 to 20 characters"}
+	}
+	for i := range len(key) {
+		if c := key[i]; !('a' <= c && c <= 'z' || '0' <= c && c <= '9') {
+			return &InvalidError{What: what, Value: key, Reason: "may have only the characters a-z and 0-9, as CloudEvents says"}
+		}
+	}
+	if reservedMetadata[key] {
+		return &InvalidError{What: what, Value: key, Reason: "is an attribute that CloudEvents defines"}
+	}
+	return checkCharacters("metadata value of "+key, value)
+}
+
+// An appender stores one commit.
+type appender struct {
+	*Store
+	*commit
+	subj  string
+	named bool // the caller chose the commit's id, so it may be stored already
+	sent  bool // a message of it went out, and its fate is not known
+}
+
+// anywhere appends after whatever is there.
+func (a *appender) anywhere(ctx context.Context, expected Existence) (Revision, error) {
+	retry := retrier{start: time.Now()}
+	for {
+		tail, err := a.tail(ctx, a.stream, a.subj)
+		if err != nil {
+			return Revision{}, a.unsettled(Revision{}, err)
+		}
+		if a.named {
+			if found, err := a.remembered(ctx, tail); found != nil || err != nil {
+				return a.replay(found, err)
+			}
+		}
+		base := revisionOf(tail)
+		if expected == Exists && base.Version == 0 {
+			return Revision{}, &ConflictError{Stream: a.stream, Expected: expected}
+		}
+		rev, err := a.after(ctx, base, expected)
+		if !errors.Is(err, ErrConflict) {
+			return rev, err
+		}
+		if wait := retry.pause(ctx, err); wait != nil {
+			return Revision{}, wait
+		}
+	}
+}
+
+// afterVersion appends at an exact version, whose chain it must read first.
+func (a *appender) afterVersion(ctx context.Context, expected Version) (Revision, error) {
+	tail, err := a.tail(ctx, a.stream, a.subj)
+	if err != nil {
+		return Revision{}, err
+	}
+	base := revisionOf(tail)
+	if base.Version == uint64(expected) {
+		return a.after(ctx, base, expected)
+	}
+	conflict := &ConflictError{Stream: a.stream, Expected: expected, Actual: base.Version}
+	if base.Version < uint64(expected) {
+		return Revision{}, conflict
+	}
+	next, err := a.seek(ctx, tail, a.subj, uint64(expected)+1)
+	if err != nil {
+		return Revision{}, err
+	}
+	if next.id == a.id && next.first == uint64(expected)+1 {
+		return a.replay(next, nil)
+	}
+	return Revision{}, conflict
+}
+
+// after appends the commit after base, and on any answer but a plain yes finds
+// out from the stream itself what became of it.
+func (a *appender) after(ctx context.Context, base Revision, expected Expectation) (Revision, error) {
+	a.follow(base)
+	msg := a.encode(a.log, a.subj)
+	if err := a.fits(msg); err != nil {
+		return Revision{}, err
+	}
+	retry := retrier{start: time.Now()}
+	for {
+		answer, err := a.publish(ctx, msg)
+		if err == nil && !answer.Duplicate {
+			a.position = answer.Sequence
+			return a.revision(), nil
+		}
+		if err == nil {
+			return a.duplicate(ctx, base, answer.Sequence)
+		}
+		if definite(err) || ctx.Err() != nil {
+			return Revision{}, a.unsettled(base, err)
+		}
+		next, tail, readErr := a.successor(ctx, base)
+		switch {
+		case readErr != nil:
+			return Revision{}, a.unsettled(base, fmt.Errorf("%w (after %w)", readErr, err))
+		case next != nil && next.id == a.id:
+			return a.replay(next, nil)
+		case next != nil:
+			a.sent = false // what went out can never get past its guard now
+			return Revision{}, &ConflictError{Stream: a.stream, Expected: expected, Actual: tail.last()}
+		}
+		// The stream still ends at base: the message may go out again, and
+		// the guard lets at most one of them in.
+		if wait := retry.pause(ctx, err); wait != nil {
+			return Revision{}, a.unsettled(base, wait)
+		}
+	}
+}
+
+// unsettled is the error for an append that ends without its fate known.
+func (a *appender) unsettled(base Revision, cause error) error {
+	if !a.sent {
+		return fmt.Errorf("stream %s: nothing stored: %w", a.stream, cause)
+	}
+	return &UnknownOutcomeError{Stream: a.stream, CommitID: a.id, Expected: base, Cause: cause}
+}
+
+// replay answers with a commit of the same id that the stream holds.
+func (a *appender) replay(found *commit, err error) (Revision, error) {
+	if err != nil {
+		return Revision{}, err
+	}
+	rev := found.revision()
+	if !a.sameEvents(found) {
+		return Revision{}, &CommitIDReusedError{Stream: a.stream, CommitID: a.id, Stored: rev}
+	}
+	// What this call sent and found again is not a replay.
+	rev.Replayed = a.named && !a.sent
+	return rev, nil
+}
+
+// duplicate answers for a message whose id the server says it has stored: it
+// says so by the id alone, so the commit itself decides.
+func (a *appender) duplicate(ctx context.Context, base Revision, position uint64) (Revision, error) {
+	found, err := a.fetch(ctx, a.stream, a.subj, []uint64{position})
+	if err != nil {
+		return Revision{}, a.unsettled(base, err)
+	}
+	if found[0].id != a.id {
+		return Revision{}, a.corrupt(a.stream, position, "the server took it for commit %s and it is commit %s", clip(a.id), clip(found[0].id))
+	}
+	return a.replay(found[0], nil)
+}
+
+func (a *appender) fits(msg *nats.Msg) error {
+	header := int64(headerSize(msg.Header))
+	if header > maxHeaders {
+		return &TooLargeError{Stream: a.stream, What: "headers", Size: header, Limit: maxHeaders}
+	}
+	size, limit := header+int64(len(msg.Data)), a.writes.nc.MaxPayload()
+	if limit > 0 && size > limit {
+		return &TooLargeError{Stream: a.stream, What: "message", Size: size, Limit: limit}
+	}
+	return nil
+}
+
+// publish sends the commit once. An error is final if definite says so; after
+// any other the stream tells.
+func (a *appender) publish(ctx context.Context, msg *nats.Msg) (ack, error) {
+	reply, err := a.writes.request(ctx, msg, a.wait)
+	if err != nil {
+		a.sent = a.sent || errors.Is(err, errNoAnswer)
+		return ack{}, err
+	}
+	if status(reply) == statusNoResponders {
+		return ack{}, errors.New("the log has no leader")
+	}
+	answer, err := parseAck(reply.Data)
+	switch {
+	case err != nil:
+		a.sent = true
+		return ack{}, err
+	case answer.Error != nil:
+		return ack{}, answer.Error
+	case answer.Stream != a.log:
+		return ack{}, &UnsafeLogError{Log: a.log, Problems: []string{"JetStream stream " + clip(answer.Stream) + " takes its subjects"}}
+	}
+	return answer, nil
+}
+
+// definite reports errors after which this message is certainly not stored and
+// sending it again would not help.
+func definite(err error) bool {
+	if errors.Is(err, ErrUnsafeLog) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrMaxPayload) {
+		return true
+	}
+	var refused *apiError
+	return errors.As(err, &refused) && !unclear[refused.ErrCode]
+}
+
+// unclear are the refusals that may be about an earlier message of the same
+// commit, or pass.
+var unclear = map[int]bool{
+	codeWrongSequence: true, codeWrongSequence2: true, codeInProcess: true, codeNotAvailable: true,
+	10167: true, // too many requests: the stream's queue is full
+}
+
+// successor returns the commit that stands after base, nil if none does, and
+// the stream's last commit.
+func (a *appender) successor(ctx context.Context, base Revision) (next, tail *commit, err error) {
+	tail, err = a.tailAtLeast(ctx, a.stream, a.subj, base.Position)
+	if err != nil || tail == nil || tail.position == base.Position {
+		return nil, tail, err
+	}
+	if tail.ordinal <= base.ordinal {
+		return nil, tail, a.corrupt(a.stream, tail.position, "it is commit number %d of its stream, after number %d at position %d", tail.ordinal, base.ordinal, base.Position)
+	}
+	for next = tail; next.ordinal > base.ordinal+1; {
+		p := next.nearest(base.ordinal + 1)
+		got, err := a.fetch(ctx, a.stream, a.subj, []uint64{p})
+		if err != nil {
+			return nil, tail, err
+		}
+		next = got[0]
+	}
+	if next.previous() != base.Position {
+		return nil, tail, a.corrupt(a.stream, next.position, "it follows position %d, and this process was told %d", next.previous(), base.Position)
+	}
+	return next, tail, nil
+}
+
+// remembered looks for the commit's id among the stream's last commits.
+func (a *appender) remembered(ctx context.Context, tail *commit) (*commit, error) {
+	if tail == nil || tail.id == a.id {
+		return tail, nil
+	}
+	lo := uint64(1)
+	if tail.ordinal > Remembered {
+		lo = tail.ordinal - Remembered + 1
+	}
+	r := reader{Store: a.Store, stream: a.stream, subj: a.subj}
+	recent, err := r.gather(ctx, lo, tail.ordinal, tail, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range recent {
+		if c.id == a.id {
+			return c, nil
+		}
+	}
+	return nil, nil
+}
+
+func revisionOf(tail *commit) Revision {
+	if tail == nil {
+		return Revision{}
+	}
+	return tail.revision()
+}

@@ -1,0 +1,203 @@
+package eventstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// A line is a reply address of its own: a subscription whose messages go
+// straight to whoever holds the line, with no dispatcher between. Lines are
+// kept and used again; one that may still get an answer is dropped instead, so
+// that no answer ever reaches the wrong request.
+type line struct {
+	sub     *nats.Subscription
+	replies chan *nats.Msg
+	prefix  string // reply subjects are prefix + number
+	timer   *time.Timer
+}
+
+const (
+	maxPipelined = 256 // messages asked for at once on one line
+	maxIdleLines = 128
+)
+
+// exchange hands out the lines of one connection.
+type exchange struct {
+	nc   *nats.Conn
+	mu   sync.Mutex
+	idle []*line
+}
+
+func (x *exchange) take() (*line, error) {
+	x.mu.Lock()
+	if n := len(x.idle); n > 0 {
+		l := x.idle[n-1]
+		x.idle = x.idle[:n-1]
+		x.mu.Unlock()
+		return l, nil
+	}
+	x.mu.Unlock()
+	l := &line{
+		replies: make(chan *nats.Msg, 2*maxPipelined),
+		prefix:  x.nc.NewInbox() + ".",
+		timer:   time.NewTimer(time.Hour),
+	}
+	var err error
+	l.sub, err = x.nc.ChanSubscribe(l.prefix+"*", l.replies)
+	return l, err
+}
+
+// give takes a line back. quiet says that every request on it was answered.
+func (x *exchange) give(l *line, quiet bool) {
+	l.timer.Stop()
+	x.mu.Lock()
+	keep := quiet && len(x.idle) < maxIdleLines
+	if keep {
+		x.idle = append(x.idle, l)
+	}
+	x.mu.Unlock()
+	if !keep {
+		_ = l.sub.Unsubscribe() // fails only where the connection is gone
+	}
+}
+
+// errNoAnswer says that a request was sent and its answer did not come in
+// time, or before the end of the context.
+var errNoAnswer = errors.New("no answer from the server")
+
+// receive waits for the next answer, at most wait.
+func (l *line) receive(ctx context.Context) (*nats.Msg, error) {
+	select {
+	case m := <-l.replies:
+		return m, nil
+	case <-l.timer.C:
+		return nil, errNoAnswer
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, context.Cause(ctx))
+	}
+}
+
+// request sends msg and returns its one answer.
+func (x *exchange) request(ctx context.Context, msg *nats.Msg, wait time.Duration) (*nats.Msg, error) {
+	l, err := x.take()
+	if err != nil {
+		return nil, err
+	}
+	msg.Reply = l.prefix + "0"
+	if err := x.nc.PublishMsg(msg); err != nil {
+		x.give(l, true)
+		return nil, err
+	}
+	l.timer.Reset(wait)
+	reply, err := l.receive(ctx)
+	x.give(l, err == nil)
+	return reply, err
+}
+
+// pipeline sends one request for each body to subj, without waiting between
+// them, and hands each answer over with its request's index, in the order of
+// arrival. An error of answer ends the pipeline.
+func (x *exchange) pipeline(ctx context.Context, subj string, bodies [][]byte, wait time.Duration, answer func(i int, m *nats.Msg) error) (err error) {
+	l, err := x.take()
+	if err != nil {
+		return err
+	}
+	sent, got := 0, 0
+	defer func() { x.give(l, sent == got) }()
+	for got < len(bodies) {
+		for sent < len(bodies) && sent-got < maxPipelined {
+			reply := l.prefix + strconv.Itoa(sent)
+			if err := x.nc.PublishRequest(subj, reply, bodies[sent]); err != nil {
+				return err
+			}
+			sent++
+		}
+		l.timer.Reset(wait)
+		m, err := l.receive(ctx)
+		if err != nil {
+			return err
+		}
+		got++
+		i, err := strconv.Atoi(strings.TrimPrefix(m.Subject, l.prefix))
+		if err != nil || i < 0 || i >= sent {
+			return fmt.Errorf("answer on unexpected subject %s", clip(m.Subject))
+		}
+		if err := answer(i, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// status returns the status code of an answer without content, or "".
+func status(m *nats.Msg) string {
+	if v := m.Header["Status"]; len(v) > 0 {
+		return v[len(v)-1]
+	}
+	return ""
+}
+
+const (
+	statusNotFound     = "404"
+	statusNoResponders = "503"
+)
+
+// apiError is an error in the JSON answer of the JetStream API.
+type apiError struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+func (e *apiError) Error() string {
+	return fmt.Sprintf("JetStream error %d: %s", e.ErrCode, e.Description)
+}
+
+// The server's error codes that this package acts on.
+const (
+	codeNotAvailable   = 10008 // system temporarily unavailable
+	codeNoMessage      = 10037
+	codeStreamNotFound = 10059
+	codeWrongSequence  = 10071
+	codeInProcess      = 10158 // the same message id is being stored
+	codeWrongSequence2 = 10164 // another write to the subject is being stored
+)
+
+// ack is the server's answer to a publish.
+type ack struct {
+	Stream    string    `json:"stream"`
+	Sequence  uint64    `json:"seq"`
+	Duplicate bool      `json:"duplicate"`
+	Error     *apiError `json:"error"`
+}
+
+// parseAck reads an ack. The plain one, which nearly all are, is read without
+// the general decoder.
+func parseAck(data []byte) (a ack, err error) {
+	s := string(data)
+	if rest, ok := strings.CutPrefix(s, `{"stream":"`); ok {
+		if name, rest, ok := strings.Cut(rest, `","seq":`); ok && !strings.ContainsAny(name, `"\`) {
+			if seq, end, ok := strings.Cut(strings.TrimLeft(rest, " "), "}"); ok && end == "" {
+				if a.Sequence, err = parseNumber(seq); err == nil {
+					a.Stream = name
+					return a, nil
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &a); err != nil {
+		return ack{}, fmt.Errorf("malformed ack %s", clip(s))
+	}
+	if a.Error == nil && a.Sequence == 0 {
+		return ack{}, fmt.Errorf("malformed ack %s", clip(s))
+	}
+	return a, nil
+}

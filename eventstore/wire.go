@@ -1,0 +1,369 @@
+package eventstore
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// The wire format: docs/design.md describes it for readers in other languages
+// and is the reference. Logs live for decades, so whatever this file writes it
+// must also read for ever.
+const (
+	hdrCommit = "Hw-Commit" // format, versions, ordinal, digest, positions
+	hdrEvents = "Hw-Events" // the parts of a commit of several events
+
+	hdrMsgID = nats.MsgIdHdr
+	hdrGuard = nats.ExpectedLastSubjSeqHdr
+
+	ceSpecVersion = "ce-specversion"
+	ceID          = "ce-id"
+	ceType        = "ce-type"
+	ceSource      = "ce-source"
+	ceSubject     = "ce-subject"
+	ceTime        = "ce-time"
+	ceContentType = "ce-datacontenttype"
+	cePrefix      = "ce-"
+
+	wireFormat = "1"
+	maxHeaders = 1<<16 - 1 // bytes of headers that JetStream stores
+)
+
+// encode makes the message of a commit that has its place in its stream. subj
+// is the stream's subject.
+func (c *commit) encode(log, subj string) *nats.Msg {
+	h := make(nats.Header, 12+len(c.metadata))
+	h[hdrMsgID] = []string{messageID(subj, c.id)}
+	h[hdrGuard] = []string{strconv.FormatUint(c.previous(), 10)}
+	h[hdrCommit] = []string{c.place()}
+	h[ceID] = []string{escapeHeader(c.id)}
+	h[ceSource] = []string{source(log, c.stream)}
+	h[ceSubject] = []string{escapeHeader(c.stream.ID)}
+	h[ceTime] = []string{c.time.Format(time.RFC3339Nano)}
+	for key, value := range c.metadata {
+		h[cePrefix+key] = []string{escapeHeader(value)}
+	}
+	if ct := c.events[0].ContentType; ct != "" {
+		h[ceContentType] = []string{escapeHeader(ct)}
+	}
+	msg := &nats.Msg{Subject: subj, Header: h}
+	if len(c.events) == 1 {
+		h[ceSpecVersion] = []string{"1.0"}
+		h[ceType] = []string{escapeHeader(c.events[0].Type)}
+		msg.Data = c.events[0].Data
+		return msg
+	}
+	// Without ce-specversion and ce-type no CloudEvents reader takes the
+	// commit for one event.
+	h[hdrEvents] = []string{c.parts()}
+	msg.Data = c.body()
+	return msg
+}
+
+// messageID scopes a commit's id to its stream: JetStream deduplicates over
+// the whole log, and an id used again elsewhere would be acknowledged as a
+// duplicate and not stored.
+func messageID(subj, id string) string {
+	sum := sha256.Sum256([]byte(subj + "\n" + id))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// source is the CloudEvents source: it names the stream, so that source and
+// id together are unique.
+func source(log string, stream StreamID) string {
+	return escapeHeader("/" + log + "/" + stream.Kind + "/" + url.PathEscape(stream.ID))
+}
+
+// place is the commit header: "1 FIRST-LAST ORDINAL DIGEST BACK", where BACK
+// holds the distances between the positions that the commit names, in base 36,
+// from the guard on, or "-" where there are none.
+func (c *commit) place() string {
+	b := make([]byte, 0, 96)
+	b = append(b, wireFormat+" "...)
+	b = strconv.AppendUint(b, c.first, 10)
+	b = append(b, '-')
+	b = strconv.AppendUint(b, c.last(), 10)
+	b = append(b, ' ')
+	b = strconv.AppendUint(b, c.ordinal, 10)
+	b = append(b, ' ')
+	b = base64.RawURLEncoding.AppendEncode(b, c.digest[:])
+	b = append(b, ' ')
+	if len(c.back) < 2 {
+		return string(append(b, '-'))
+	}
+	for i := 1; i < len(c.back); i++ {
+		if i > 1 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, c.back[i-1]-c.back[i], 36)
+	}
+	return string(b)
+}
+
+// parts is the events header: for each event "LENGTH;TYPE;CONTENT-TYPE", with
+// a space between events, and what is the same as for the event before left
+// out.
+func (c *commit) parts() string {
+	b := make([]byte, 0, 32*len(c.events))
+	before := EventData{ContentType: c.events[0].ContentType}
+	for i, e := range c.events {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = strconv.AppendInt(b, int64(len(e.Data)), 10)
+		if e.Type != before.Type || e.ContentType != before.ContentType {
+			b = append(b, ';')
+			b = append(b, escape(e.Type, ";\"")...)
+		}
+		if e.ContentType != before.ContentType {
+			b = append(b, ';')
+			b = append(b, escape(e.ContentType, ";\"")...)
+		}
+		before = e
+	}
+	return string(b)
+}
+
+// body is the payloads one after another, a line feed between them, so that
+// text payloads stand a line each.
+func (c *commit) body() []byte {
+	n := len(c.events) - 1
+	for _, e := range c.events {
+		n += len(e.Data)
+	}
+	b := make([]byte, 0, n)
+	for i, e := range c.events {
+		if i > 0 {
+			b = append(b, '\n')
+		}
+		b = append(b, e.Data...)
+	}
+	return b
+}
+
+// headerSize is what a message's headers take on the wire, in bytes.
+func headerSize(h nats.Header) int {
+	n := len("NATS/1.0\r\n\r\n")
+	for key, values := range h {
+		for _, v := range values {
+			n += len(key) + len(v) + len(": \r\n")
+		}
+	}
+	return n
+}
+
+// errForeign is the reason for a message that no Headwater writer made.
+var errForeign = errors.New("the message is not a commit: something other than this engine wrote to the stream's subject")
+
+// decode reads a stored message. It checks the form of everything it reads;
+// that the digest is right is for whoever knows the predecessor.
+func decode(log, subj string, h nats.Header, data []byte, position uint64, recorded time.Time) (*commit, error) {
+	place, ok := one(h, hdrCommit)
+	if !ok {
+		return nil, errForeign
+	}
+	stream, ok := parseSubject(log, subj)
+	if !ok {
+		return nil, fmt.Errorf("subject %s names no stream", clip(subj))
+	}
+	c := &commit{stream: stream, position: position, recorded: recorded.UTC()}
+	last, err := c.decodePlace(place, h)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.decodeAttributes(h); err != nil {
+		return nil, err
+	}
+	if err := c.decodeEvents(h, data); err != nil {
+		return nil, err
+	}
+	if c.last() != last {
+		return nil, fmt.Errorf("holds %d events and says versions %d to %d", len(c.events), c.first, last)
+	}
+	return c, nil
+}
+
+func (c *commit) decodePlace(place string, h nats.Header) (last uint64, err error) {
+	f := strings.Split(place, " ")
+	if len(f) != 5 {
+		return 0, fmt.Errorf("header %s is malformed", hdrCommit)
+	}
+	if f[0] != wireFormat {
+		return 0, fmt.Errorf("wire format %s is not known to this version of the library", clip(f[0]))
+	}
+	firstText, lastText, _ := strings.Cut(f[1], "-")
+	var guard uint64
+	for _, n := range []struct {
+		text string
+		to   *uint64
+	}{{firstText, &c.first}, {lastText, &last}, {f[2], &c.ordinal}, {h.Get(hdrGuard), &guard}} {
+		if *n.to, err = parseNumber(n.text); err != nil {
+			return 0, fmt.Errorf("header %s or the guard is malformed: %w", hdrCommit, err)
+		}
+	}
+	if c.first == 0 || last < c.first || c.ordinal == 0 || c.ordinal > c.first || (c.ordinal == 1) != (c.first == 1) {
+		return 0, fmt.Errorf("versions %d to %d cannot be commit number %d", c.first, last, c.ordinal)
+	}
+	if n, err := base64.RawURLEncoding.Strict().Decode(c.digest[:], []byte(f[3][:min(len(f[3]), 22)])); err != nil || n != len(c.digest) || len(f[3]) != 22 {
+		return 0, errors.New("the digest is malformed")
+	}
+	c.back, err = decodeBack(c.ordinal, guard, f[4])
+	if err == nil && guard >= c.position {
+		err = errors.New("the commit says it follows a later one")
+	}
+	return last, err
+}
+
+func decodeBack(ordinal, guard uint64, text string) ([]uint64, error) {
+	if ordinal == 1 {
+		if guard != 0 || text != "-" {
+			return nil, errors.New("the stream's first commit names an earlier one")
+		}
+		return nil, nil
+	}
+	var buf [maxAncestors]uint64
+	named := len(ancestors(buf[:0], ordinal))
+	back := make([]uint64, 1, named)
+	back[0] = guard
+	if text != "-" {
+		for field := range strings.SplitSeq(text, ",") {
+			d, err := strconv.ParseUint(field, 36, 64)
+			if err != nil || d == 0 || d >= back[len(back)-1] || len(back) == named {
+				return nil, errors.New("the named positions are malformed")
+			}
+			back = append(back, back[len(back)-1]-d)
+		}
+	}
+	if len(back) != named || guard == 0 {
+		return nil, errors.New("the named positions are incomplete")
+	}
+	return back, nil
+}
+
+func (c *commit) decodeAttributes(h nats.Header) error {
+	for key, values := range h {
+		name, ok := strings.CutPrefix(key, cePrefix)
+		if !ok {
+			continue
+		}
+		if len(values) != 1 {
+			return fmt.Errorf("header %s is there %d times", clip(key), len(values))
+		}
+		value, ok := unescape(values[0])
+		if !ok {
+			return fmt.Errorf("header %s is malformed", clip(key))
+		}
+		var err error
+		switch key {
+		case ceID:
+			c.id, err = value, checkName("commit id", value)
+		case ceTime:
+			c.time, err = time.Parse(time.RFC3339Nano, value)
+			c.time = c.time.UTC()
+		case ceSubject:
+			if value != c.stream.ID {
+				err = fmt.Errorf("ce-subject says stream id %s", clip(value))
+			}
+		case ceSpecVersion, ceType, ceContentType, ceSource:
+			// The events' own; and the source only repeats the subject.
+		default:
+			if c.metadata == nil {
+				c.metadata = make(map[string]string)
+			}
+			c.metadata[name] = value
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if c.id == "" || c.time.IsZero() && h.Get(ceTime) == "" {
+		return errors.New("the commit has no id or no time")
+	}
+	return nil
+}
+
+func (c *commit) decodeEvents(h nats.Header, data []byte) error {
+	contentType, ok := unescape(h.Get(ceContentType))
+	if !ok {
+		return errors.New("the content type is malformed")
+	}
+	parts, several := one(h, hdrEvents)
+	if !several {
+		typ, ok := unescape(h.Get(ceType))
+		if !ok || typ == "" || h.Get(ceSpecVersion) != "1.0" {
+			return errors.New("the event's type is missing or malformed")
+		}
+		c.events = []EventData{{Type: typ, ContentType: contentType, Data: data}}
+		return nil
+	}
+	c.events = make([]EventData, 0, strings.Count(parts, " ")+1)
+	before := EventData{ContentType: contentType}
+	for part := range strings.SplitSeq(parts, " ") {
+		if len(c.events) > 0 {
+			if len(data) == 0 || data[0] != '\n' {
+				return errors.New("the events do not fit the body")
+			}
+			data = data[1:]
+		}
+		e, rest, err := decodePart(part, before, data)
+		if err != nil {
+			return err
+		}
+		c.events = append(c.events, e)
+		before, data = e, rest
+	}
+	if len(data) > 0 {
+		return errors.New("the body is longer than its events")
+	}
+	return nil
+}
+
+func decodePart(part string, before EventData, data []byte) (e EventData, rest []byte, err error) {
+	length, names, named := strings.Cut(part, ";")
+	n, err := parseNumber(length)
+	if err != nil || n > uint64(len(data)) {
+		return e, nil, errors.New("the events do not fit the body")
+	}
+	e = before
+	if named {
+		typ, contentType, other := strings.Cut(names, ";")
+		ok, ok2 := true, true
+		e.Type, ok = unescape(typ)
+		if other {
+			e.ContentType, ok2 = unescape(contentType)
+		}
+		if !ok || !ok2 {
+			return e, nil, errors.New("an event's type is malformed")
+		}
+	}
+	if e.Type == "" {
+		return e, nil, errors.New("an event has no type")
+	}
+	e.Data = data[:n:n]
+	return e, data[n:], nil
+}
+
+// one returns a header that must stand once; a second one is a forgery.
+func one(h nats.Header, key string) (string, bool) {
+	if v := h[key]; len(v) == 1 {
+		return v[0], true
+	}
+	return "", false
+}
+
+// parseNumber reads what strconv.AppendUint writes and nothing else, so that
+// one number never has two forms.
+func parseNumber(s string) (uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err == nil && strconv.FormatUint(n, 10) != s {
+		err = fmt.Errorf("%s is not a plain number", clip(s))
+	}
+	return n, err
+}
