@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"hash"
 	"maps"
 	"slices"
 	"time"
@@ -81,9 +80,9 @@ type digest [16]byte
 func (d digest) String() string { return base64.RawURLEncoding.EncodeToString(d[:]) }
 
 func (c *commit) digestAfter(previous digest) digest {
-	w := digester{Hash: sha256.New()}
+	w := canonical(make([]byte, 0, c.size()))
 	w.text("headwater commit 1")
-	w.Write(previous[:])
+	w = append(w, previous[:]...)
 	w.text(c.stream.Kind)
 	w.text(c.stream.ID)
 	w.text(c.id)
@@ -100,27 +99,28 @@ func (c *commit) digestAfter(previous digest) digest {
 		w.text(e.Type)
 		w.text(e.ContentType)
 		w.number(uint64(len(e.Data)))
-		w.Write(e.Data)
+		w = append(w, e.Data...)
 	}
-	var d digest
-	copy(d[:], w.Sum(nil))
-	return d
+	sum := sha256.Sum256(w)
+	return digest(sum[:len(digest{})])
 }
 
-// digester writes the canonical form: numbers as unsigned varints, texts with
-// their length before them.
-type digester struct {
-	hash.Hash
-	buf []byte
+// size is about what the commit's content takes, in bytes.
+func (c *commit) size() int {
+	n := 256
+	for _, e := range c.events {
+		n += len(e.Type) + len(e.ContentType) + len(e.Data) + 16
+	}
+	return n
 }
 
-func (w *digester) number(n uint64) {
-	w.buf = binary.AppendUvarint(w.buf[:0], n)
-	w.Write(w.buf)
-}
+// canonical is the form of a commit that is digested: numbers as unsigned
+// varints, texts with their length before them.
+type canonical []byte
 
-func (w *digester) text(s string) {
-	w.buf = binary.AppendUvarint(w.buf[:0], uint64(len(s)))
-	w.buf = append(w.buf, s...)
-	w.Write(w.buf)
+func (w *canonical) number(n uint64) { *w = binary.AppendUvarint(*w, n) }
+
+func (w *canonical) text(s string) {
+	w.number(uint64(len(s)))
+	*w = append(*w, s...)
 }

@@ -7,9 +7,9 @@ import (
 	"iter"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 )
 
 // Log returns the events of all streams that were in the log when the
@@ -188,7 +188,7 @@ func (c *cursor) open(ctx context.Context) (err error) {
 		return err
 	}
 	c.pulled = 0
-	c.consumer = "log_" + nuid.Next()
+	c.consumer = "log-" + uuid.NewString()
 	_, err = c.js.CreateConsumer(ctx, c.log, jetstream.ConsumerConfig{
 		Name:              c.consumer,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,

@@ -100,13 +100,21 @@ func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store
 func (s *Store) Name() string { return s.log }
 
 // Position returns the position of the log's last commit, 0 while it is empty.
-// It asks the log's leader.
+// It asks the log's leader. An error matches [ErrUnavailable].
 func (s *Store) Position(ctx context.Context) (uint64, error) {
-	stream, err := s.js.Stream(ctx, s.log)
-	if err != nil {
-		return 0, s.unavailable(err)
+	retry := retrier{start: time.Now()}
+	for {
+		stream, err := s.js.Stream(ctx, s.log)
+		if err == nil {
+			return stream.CachedInfo().State.LastSeq, nil
+		}
+		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+			err = retry.pause(ctx, err)
+		}
+		if err != nil {
+			return 0, s.unavailable(err)
+		}
 	}
-	return stream.CachedInfo().State.LastSeq, nil
 }
 
 func openStream(ctx context.Context, js jetstream.JetStream, log string, opts *Options) (*jetstream.StreamInfo, error) {

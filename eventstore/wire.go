@@ -39,32 +39,47 @@ const (
 // encode makes the message of a commit that has its place in its stream. subj
 // is the stream's subject.
 func (c *commit) encode(log, subj string) *nats.Msg {
-	h := make(nats.Header, 12+len(c.metadata))
-	h[hdrMsgID] = []string{messageID(subj, c.id)}
-	h[hdrGuard] = []string{strconv.FormatUint(c.previous(), 10)}
-	h[hdrCommit] = []string{c.place()}
-	h[ceID] = []string{escapeHeader(c.id)}
-	h[ceSource] = []string{source(log, c.stream)}
-	h[ceSubject] = []string{escapeHeader(c.stream.ID)}
-	h[ceTime] = []string{c.time.Format(time.RFC3339Nano)}
+	h := headers{
+		header: make(nats.Header, 10+len(c.metadata)),
+		values: make([]string, 0, 10+len(c.metadata)),
+	}
+	h.set(hdrMsgID, messageID(subj, c.id))
+	h.set(hdrGuard, strconv.FormatUint(c.previous(), 10))
+	h.set(hdrCommit, c.place())
+	h.set(ceID, escapeHeader(c.id))
+	h.set(ceSource, source(log, c.stream))
+	h.set(ceSubject, escapeHeader(c.stream.ID))
+	h.set(ceTime, c.time.Format(time.RFC3339Nano))
 	for key, value := range c.metadata {
-		h[cePrefix+key] = []string{escapeHeader(value)}
+		h.set(cePrefix+key, escapeHeader(value))
 	}
 	if ct := c.events[0].ContentType; ct != "" {
-		h[ceContentType] = []string{escapeHeader(ct)}
+		h.set(ceContentType, escapeHeader(ct))
 	}
-	msg := &nats.Msg{Subject: subj, Header: h}
+	msg := &nats.Msg{Subject: subj, Header: h.header}
 	if len(c.events) == 1 {
-		h[ceSpecVersion] = []string{"1.0"}
-		h[ceType] = []string{escapeHeader(c.events[0].Type)}
+		h.set(ceSpecVersion, "1.0")
+		h.set(ceType, escapeHeader(c.events[0].Type))
 		msg.Data = c.events[0].Data
 		return msg
 	}
 	// Without ce-specversion and ce-type no CloudEvents reader takes the
 	// commit for one event.
-	h[hdrEvents] = []string{c.parts()}
+	h.set(hdrEvents, c.parts())
 	msg.Data = c.body()
 	return msg
+}
+
+// headers builds a header whose values share one allocation.
+type headers struct {
+	header nats.Header
+	values []string
+}
+
+func (h *headers) set(key, value string) {
+	h.values = append(h.values, value)
+	n := len(h.values)
+	h.header[key] = h.values[n-1 : n : n]
 }
 
 // messageID scopes a commit's id to its stream: JetStream deduplicates over

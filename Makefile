@@ -1,0 +1,42 @@
+# The tools that are not part of the module are pinned here.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+FUZZTIME  ?= 5s
+BENCHTIME ?= 1x
+BENCHFLAGS ?= -short
+
+.PHONY: help
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Run the orders example.
+	go run ./examples/orders
+
+.PHONY: test
+test: ## Run all tests and Examples under the race detector.
+	go test -race ./...
+
+.PHONY: lint
+lint: ## Check formatting, go.mod, go vet and staticcheck.
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "run gofmt -w on: $$unformatted"; exit 1; fi
+	go mod tidy -diff
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME each (default 5s).
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: bench
+bench: ## Run every benchmark, BENCHTIME each (default 1x, small logs; for figures see bench/README.md).
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) $(BENCHFLAGS) ./...
+
+.PHONY: check
+check: ## Run what continuous integration runs.
+	.ci/run

@@ -1,0 +1,6 @@
+package embedded
+
+import "github.com/nats-io/nats-server/v2/server"
+
+// StoreConfig is what the running server itself says about its store.
+func (s *Server) StoreConfig() *server.JetStreamConfig { return s.srv.JetStreamConfig() }

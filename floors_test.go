@@ -1,0 +1,65 @@
+// Package headwater_test keeps the module's structure as its documents say.
+package headwater_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/headwater-go/headwater/"
+
+// The packages stand on floors: each may import those it names and no other of
+// the module.
+var floors = map[string][]string{
+	"eventstore": {},
+	"aggregate":  {"eventstore"},
+	"embedded":   {},
+	"testutil":   {"aggregate", "embedded", "eventstore"},
+}
+
+// What a program that only uses the engine must not link: these packages, and
+// of other modules whatever begins so.
+var heavy = []string{
+	"testing", "database/sql", "github.com/nats-io/nats-server/",
+	"go.uber.org/goleak", "github.com/prometheus/", "go.opentelemetry.io/",
+}
+
+func TestFloors(t *testing.T) {
+	t.Parallel()
+	for pkg, allowed := range floors {
+		for _, dep := range dependencies(t, pkg) {
+			name, ours := strings.CutPrefix(dep, module)
+			if ours && name != pkg && !slices.Contains(allowed, name) {
+				t.Errorf("%s depends on %s, which is not below it", pkg, name)
+			}
+		}
+	}
+}
+
+func TestEngineIsLight(t *testing.T) {
+	t.Parallel()
+	for _, pkg := range []string{"eventstore", "aggregate"} {
+		for _, dep := range dependencies(t, pkg) {
+			for _, prefix := range heavy {
+				if dep == prefix || strings.HasSuffix(prefix, "/") && strings.HasPrefix(dep, prefix) {
+					t.Errorf("a program that imports %s links %s", pkg, dep)
+				}
+			}
+		}
+	}
+}
+
+func dependencies(t *testing.T, pkg string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "./"+pkg).Output()
+	if err != nil {
+		t.Fatalf("go list %s: %v", pkg, err)
+	}
+	deps := strings.Fields(string(out))
+	if !slices.Contains(deps, module+pkg) {
+		t.Fatalf("go list -deps %s does not name the package itself", pkg)
+	}
+	return deps
+}
