@@ -72,7 +72,8 @@ func (r *Repository[S, E]) load(ctx context.Context, id string, to uint64) (S, e
 type ExecuteOptions struct {
 	// CommandID identifies the command for its aggregate and becomes the id of
 	// its commit, see [eventstore.AppendOptions]. Executing a command again
-	// with the same id answers as the first time. Default: a new id.
+	// with the same id answers as the first time, whatever the command says
+	// then. Default: a new id.
 	CommandID string
 	// Time is when it happened; default: now.
 	Time time.Time
@@ -126,6 +127,10 @@ func (r *Repository[S, E]) execute(ctx context.Context, id string, command Comma
 			return l.state, l.at, err
 		}
 		if version, ok := l.find(opts.CommandID); ok {
+			if version == l.at.Version {
+				l.at.Replayed = true
+				return l.state, l.at, nil
+			}
 			return r.answerAgain(ctx, id, version)
 		}
 		state, at, err := r.decide(ctx, id, l, command, opts)

@@ -1,0 +1,150 @@
+package aggregate_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/headwater-go/headwater/aggregate"
+	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/testutil"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Event is what happens to an account.
+type Event interface {
+	eventstore.Typed
+	isAccountEvent()
+}
+
+type Deposited struct {
+	Amount int
+	Note   string `json:",omitempty"`
+}
+
+type Withdrawn struct{ Amount int }
+
+func (Deposited) EventType() string { return "account.deposited" }
+func (Withdrawn) EventType() string { return "account.withdrawn" }
+func (Deposited) isAccountEvent()   {}
+func (Withdrawn) isAccountEvent()   {}
+
+var codec = eventstore.JSON[Event](Deposited{}, Withdrawn{})
+
+// Account is the state: the balance and the notes of all deposits.
+type Account struct {
+	Balance int
+	Notes   []string
+}
+
+func (a Account) Evolve(e Event) Account {
+	switch e := e.(type) {
+	case Deposited:
+		a.Balance += e.Amount
+		if e.Note != "" {
+			a.Notes = append(slices.Clip(a.Notes), e.Note)
+		}
+	case Withdrawn:
+		a.Balance -= e.Amount
+	}
+	return a
+}
+
+func (a Account) equal(b Account) bool {
+	return a.Balance == b.Balance && slices.Equal(a.Notes, b.Notes)
+}
+
+// Deposit pays in amounts, as one event each.
+type Deposit []Deposited
+
+func (d Deposit) Decide(Account) (events []Event, err error) {
+	for _, e := range d {
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+type Withdraw struct{ Amount int }
+
+var errInsufficient = errors.New("not that much money there")
+
+func (w Withdraw) Decide(a Account) ([]Event, error) {
+	if a.Balance < w.Amount {
+		return nil, errInsufficient
+	}
+	return []Event{Withdrawn(w)}, nil
+}
+
+// A decision is a command made of a function, so that a test sees what it is
+// asked and can let another writer in meanwhile.
+type decision func(Account) ([]Event, error)
+
+func (d decision) Decide(a Account) ([]Event, error) { return d(a) }
+
+type Accounts = aggregate.Repository[Account, Event]
+
+// A bank is the accounts of one log, and how to open them again.
+type bank struct {
+	*Accounts
+	store *eventstore.Store
+	on    testutil.Connector
+}
+
+// other returns the same accounts as another client has them.
+func (b bank) other(t *testing.T, opts *aggregate.Options) *Accounts {
+	t.Helper()
+	store, err := eventstore.Open(t.Context(), testutil.Connect(t, b.on), b.store.Name(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return aggregate.NewRepository[Account](store, "account", codec, opts)
+}
+
+// everywhere runs a test on one node and on three.
+func everywhere(t *testing.T, opts eventstore.Options, test func(*testing.T, bank)) {
+	t.Parallel()
+	for _, nodes := range []int{1, 3} {
+		t.Run(fmt.Sprintf("on %d", nodes), func(t *testing.T) {
+			t.Parallel()
+			b := bank{}
+			if nodes == 1 {
+				b.on = testutil.Server(t)
+			} else {
+				b.on = testutil.Cluster(t)
+			}
+			opts.Replicas = nodes
+			b.store = testutil.Open(t, b.on, &opts)
+			b.Accounts = aggregate.NewRepository[Account](b.store, "account", codec, nil)
+			test(t, b)
+		})
+	}
+}
+
+// execute executes where nothing may go wrong.
+func execute(t *testing.T, accounts *Accounts, id string, c aggregate.Command[Account, Event], commandID string) (Account, eventstore.Revision) {
+	t.Helper()
+	a, at, err := accounts.Execute(t.Context(), id, c, &aggregate.ExecuteOptions{CommandID: commandID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, at
+}
+
+// want checks where an account stands.
+func want(t *testing.T, accounts *Accounts, id string, balance int, version uint64) {
+	t.Helper()
+	a, at, err := accounts.Load(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Balance != balance || at.Version != version {
+		t.Errorf("account %s has %d at version %d, want %d at %d", id, a.Balance, at.Version, balance, version)
+	}
+}
+
+func same(a, b eventstore.Revision) bool {
+	return a.Version == b.Version && a.Position == b.Position && a.CommitID == b.CommitID
+}

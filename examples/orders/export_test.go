@@ -1,0 +1,65 @@
+package main
+
+import (
+	"io"
+
+	"github.com/headwater-go/headwater/examples/orders/order"
+)
+
+// Main is the program.
+var Main = main
+
+// Run runs the program in this process and returns its exit status.
+func Run(stdout, stderr io.Writer, args ...string) int {
+	return run(args, console{stdout, stderr})
+}
+
+// Bar is the progress of an import on a terminal.
+type Bar struct{ p *progress }
+
+// NewBar returns a bar that has not been drawn.
+func NewBar(w io.Writer, total int) Bar {
+	p := newProgress(w, total)
+	p.terminal = true
+	return Bar{p}
+}
+
+func (b Bar) Show(done int) { b.p.show(done) }
+func (b Bar) Clear()        { b.p.clear() }
+
+// Batch is what two files say.
+type Batch struct{ b *batch }
+
+func ReadBatch(ordersFile, linesFile string) (Batch, error) {
+	b, err := readBatch(ordersFile, linesFile)
+	return Batch{b}, err
+}
+
+// Lines returns how many lines the orders have, those left out included.
+func (b Batch) Lines() (n int) {
+	for _, e := range b.b.entries {
+		n += len(e.place.Lines)
+	}
+	return n
+}
+
+// Problems returns how many bad rows a file has.
+func (b Batch) Problems(file string) (n int) {
+	for _, p := range b.b.problems {
+		if p.file == file {
+			n++
+		}
+	}
+	return n
+}
+
+// Refused returns why a rule would refuse an order that is to be written, nil
+// if none would.
+func (b Batch) Refused() error {
+	for _, e := range b.b.good() {
+		if _, err := e.place.Decide(order.Order{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,29 @@
+package order
+
+import "errors"
+
+// The rules, as the errors of the commands that break them.
+var (
+	ErrNotPlaced     = errors.New("the order has not been placed")
+	ErrAlreadyPlaced = errors.New("the order has been placed already")
+	ErrPaid          = errors.New("the order is paid")
+	ErrNotPaid       = errors.New("the order is not paid")
+	ErrShipped       = errors.New("the order is shipped")
+	ErrCancelled     = errors.New("the order is cancelled")
+
+	ErrNoCustomer = errors.New("an order needs a customer")
+	ErrNoLines    = errors.New("an order needs at least one line")
+	ErrNoSuchLine = errors.New("the order has no such line")
+	ErrNoProduct  = errors.New("a line needs a product")
+	ErrPrice      = errors.New("a unit price must not be negative or have a fraction of a cent")
+	ErrQuantity   = errors.New("a quantity must be more than 0")
+	ErrDiscount   = errors.New("a discount must be at least 0 and less than 1")
+)
+
+// What is wrong with an amount.
+var (
+	// ErrSyntax: a text is not a decimal number that fits, exactly.
+	ErrSyntax = errors.New("not a decimal number")
+	// ErrTooLarge: an amount is beyond what Money can count.
+	ErrTooLarge = errors.New("the amount is too large")
+)

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/headwater-go/headwater/aggregate"
+	"github.com/headwater-go/headwater/embedded"
+	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/examples/orders/order"
+)
+
+// logName is the log that the orders are in.
+const logName = "shop"
+
+// shop is the store in a folder: a server in this process, the log on it, and
+// the orders in the log.
+type shop struct {
+	server *embedded.Server
+	log    *eventstore.Store
+	orders *aggregate.Repository[order.Order, order.Event]
+}
+
+// openShop opens the shop in a folder, which is made where there is none. Close
+// it.
+func openShop(ctx context.Context, dir string) (*shop, error) {
+	server, err := embedded.Start(ctx, dir, nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &shop{server: server}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *shop) open(ctx context.Context) error {
+	nc, err := s.server.Connect()
+	if err != nil {
+		return err
+	}
+	s.log, err = eventstore.Open(ctx, nc, logName, nil)
+	if err != nil {
+		return err
+	}
+	s.orders = aggregate.NewRepository[order.Order](s.log, order.Kind, order.Codec, nil)
+	return nil
+}
+
+// visitShop opens the shop in a folder to look at it, and refuses to make one:
+// a mistyped name is more likely than a wish to see nothing.
+func visitShop(ctx context.Context, dir string) (*shop, error) {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("there is no folder %s: name the one to look at with -data, or import orders into it first", dir)
+	case err != nil:
+		return nil, err
+	case len(entries) == 0:
+		return nil, fmt.Errorf("the folder %s is empty: import orders into it first", dir)
+	}
+	return openShop(ctx, dir)
+}
+
+// Close stops the server. What was stored is on the disk.
+func (s *shop) Close() error { return s.server.Close() }
