@@ -47,7 +47,9 @@ type ports struct{ client, route int }
 // nodes listen on loopback ports that the operating system chooses. The log
 // lines of a node have its name in the attribute "node".
 //
-// The error is one that Start returns. After an error no node is running.
+// The error joins those that Start returned for nodes, or is a *[StartError].
+// After an error no node is running, except as [Start] says. A node does not
+// report damaged streams: it fetches them from the others.
 func StartCluster(ctx context.Context, dir string, nodes int, opts *Options) (*Cluster, error) {
 	c, err := newCluster(dir, nodes, opts)
 	if err != nil {

@@ -23,7 +23,7 @@ type LockedError struct {
 
 func (e *LockedError) Error() string {
 	return fmt.Sprintf("embedded: folder %s is in use by another server: "+
-		"connect to that server, stop it, or use another folder", e.Dir)
+		"stop that server, connect to it if it listens, or use another folder", e.Dir)
 }
 
 // Is makes errors.Is(err, ErrLocked) true.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -29,6 +30,8 @@ func lockDir(dir string) (*bbolt.DB, error) {
 		return nil, &LockedError{Dir: dir}
 	case errors.As(err, new(*fs.PathError)):
 		return nil, err // its text names the file
+	case errors.As(err, new(syscall.Errno)):
+		return nil, fmt.Errorf("lock file %s: %w", path, err)
 	default:
 		return nil, fmt.Errorf("lock file %s is damaged: it holds no data, so make sure "+
 			"that no server uses the folder, delete the file and start again: %w", path, err)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,6 +46,34 @@ func TestOneServerPerFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	open(t, dir, nil)
+}
+
+func TestOneOfManyStarts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	winners := make(chan *embedded.Server, 8)
+	for range cap(winners) {
+		wg.Go(func() {
+			s, err := embedded.Start(t.Context(), dir, nil)
+			switch {
+			case err == nil:
+				winners <- s
+			case !errors.Is(err, embedded.ErrLocked):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	close(winners)
+	if len(winners) != 1 {
+		t.Errorf("%d servers have the folder", len(winners))
+	}
+	for s := range winners {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestDamagedLockFile(t *testing.T) {

@@ -69,7 +69,7 @@ func publish(t *testing.T, js jetstream.JetStream, first, last uint64) {
 	for seq := first; seq <= last; seq++ {
 		var ack *jetstream.PubAck
 		eventually(t, func() (err error) {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			n := strconv.FormatUint(seq, 10)
 			ack, err = js.Publish(ctx, "log.numbers", []byte(n), jetstream.WithMsgID(n))
