@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/headwater-go/headwater/aggregate"
 	"github.com/headwater-go/headwater/eventstore"
@@ -86,41 +87,69 @@ func (d decision) Decide(a Account) ([]Event, error) { return d(a) }
 
 type Accounts = aggregate.Repository[Account, Event]
 
-// A bank is the accounts of one log, and how to open them again.
+// A bank is the accounts of one log.
 type bank struct {
 	*Accounts
-	store *eventstore.Store
-	on    testutil.Connector
+	store    *eventstore.Store
+	on       testutil.Connector
+	replicas int
+}
+
+// open returns the accounts of a log, as one more client has them.
+func (b bank) open(t *testing.T, log string, window time.Duration, opts *aggregate.Options) bank {
+	t.Helper()
+	store, err := eventstore.Open(t.Context(), testutil.Connect(t, b.on), log, &eventstore.Options{Replicas: b.replicas, DuplicateWindow: window})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.store, b.Accounts = store, aggregate.NewRepository[Account](store, "account", codec, opts)
+	return b
 }
 
 // other returns the same accounts as another client has them.
 func (b bank) other(t *testing.T, opts *aggregate.Options) *Accounts {
 	t.Helper()
-	store, err := eventstore.Open(t.Context(), testutil.Connect(t, b.on), b.store.Name(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return aggregate.NewRepository[Account](store, "account", codec, opts)
+	return b.open(t, b.store.Name(), 0, opts).Accounts
 }
 
-// everywhere runs a test on one node and on three.
-func everywhere(t *testing.T, opts eventstore.Options, test func(*testing.T, bank)) {
+// TestRepository runs everything on one node and on three. The tests share a
+// log, which is verified at the end, and each has accounts of its own.
+func TestRepository(t *testing.T) {
 	t.Parallel()
 	for _, nodes := range []int{1, 3} {
 		t.Run(fmt.Sprintf("on %d", nodes), func(t *testing.T) {
 			t.Parallel()
-			b := bank{}
+			b := bank{replicas: nodes}
 			if nodes == 1 {
 				b.on = testutil.Server(t)
 			} else {
 				b.on = testutil.Cluster(t)
 			}
-			opts.Replicas = nodes
-			b.store = testutil.Open(t, b.on, &opts)
-			b.Accounts = aggregate.NewRepository[Account](b.store, "account", codec, nil)
-			test(t, b)
+			b = b.open(t, testutil.Open(t, b.on, &eventstore.Options{Replicas: nodes}).Name(), 0, nil)
+			for name, test := range tests {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					test(t, b)
+				})
+			}
 		})
 	}
+}
+
+var tests = map[string]func(*testing.T, bank){
+	"an account without events is zero":             func(t *testing.T, b bank) { want(t, b.Accounts, "new", 0, 0) },
+	"a command changes the state":                   commandChanges,
+	"a command that does nothing":                   commandDoesNothing,
+	"a command that is rejected":                    commandRejected,
+	"any version can be loaded":                     loadVersion,
+	"events that the codec does not know":           unknownEvents,
+	"a conflict lets the command decide again":      decideAgain,
+	"after so many attempts a conflict is returned": giveUp,
+	"a redelivered command":                         redelivered,
+	"a redelivered command past the window":         redeliveredLate,
+	"a redelivered command that is forgotten":       forgotten,
+	"commands of many clients are all applied once": concurrentCommands,
+	"a command delivered to many is applied once":   concurrentRedelivery,
 }
 
 // execute executes where nothing may go wrong.

@@ -2,6 +2,7 @@ package aggregate_test
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -25,22 +26,22 @@ type delivered struct {
 
 const commandID = "the command"
 
-// deliver executes commands whose second decision would not be the first one:
-// that has other events, none, or a refusal.
+// deliver executes commands, each on an account of its own. Asked a second
+// time, they decide for other events, for none, for the same, or refuse.
 func deliver(t *testing.T, b bank) (all []delivered) {
 	t.Helper()
-	doubles := decision(func(a Account) ([]Event, error) { return []Event{Deposited{Amount: a.Balance}}, nil })
+	double := decision(func(a Account) ([]Event, error) { return []Event{Deposited{Amount: a.Balance}}, nil })
 	once := decision(func(a Account) ([]Event, error) {
 		if len(a.Notes) > 0 {
 			return nil, nil
 		}
 		return []Event{Deposited{Amount: 1, Note: "opened"}, Deposited{Amount: 1}}, nil
 	})
-	for name, command := range map[string]aggregate.Command[Account, Event]{"other": doubles, "none": once, "refused": Withdraw{10}, "same": Deposit{{Amount: 1}, {Amount: 2}}} {
-		d := delivered{account: t.Name() + name, command: command}
+	for i, command := range []aggregate.Command[Account, Event]{double, Deposit{{Amount: 1}, {Amount: 2}}, Withdraw{10}, once} {
+		d := delivered{account: fmt.Sprint(t.Name(), " ", i), command: command}
 		execute(t, b.Accounts, d.account, Deposit{{Amount: 15}}, "")
 		if d.state, d.at = execute(t, b.Accounts, d.account, command, commandID); d.at.Replayed || d.at.CommitID != commandID {
-			t.Fatalf("%s: executed for the first time at %+v", name, d.at)
+			t.Fatalf("%s: executed for the first time at %+v", d.account, d.at)
 		}
 		all = append(all, d)
 	}
@@ -63,56 +64,54 @@ func wantAnswers(t *testing.T, accounts *Accounts, all []delivered) {
 	}
 }
 
-// others executes other commands in between.
+// others appends other commits.
 func others(t *testing.T, b bank, all []delivered, n int) {
 	t.Helper()
+	data, err := codec.Encode(Deposited{Amount: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, d := range all {
-		for i := range n {
-			execute(t, b.Accounts, d.account, Deposit{{Amount: 1}}, fmt.Sprint("other ", i))
+		_, at, err := b.Load(t.Context(), d.account)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-}
-
-// A command that is delivered again answers as the first time: by what the
-// aggregate remembers of its last commits, with and without the help of the
-// server's duplicate window.
-func TestRedeliveredCommand(t *testing.T) {
-	for name, window := range map[string]time.Duration{"within the window": 0, "past the window": shortWindow} {
-		t.Run(name, func(t *testing.T) {
-			everywhere(t, eventstore.Options{DuplicateWindow: window}, func(t *testing.T, b bank) {
-				all := deliver(t, b)
-				pass := func() {
-					if window > 0 {
-						passWindow(t, b.on)
-					}
-				}
-				pass()
-				wantAnswers(t, b.Accounts, all)
-				others(t, b, all, 1)
-				pass()
-				wantAnswers(t, b.Accounts, all)
-				others(t, b, all, eventstore.Remembered-2)
-				pass()
-				wantAnswers(t, b.Accounts, all)
-				wantAnswers(t, b.other(t, nil), all)
-			})
-		})
-	}
-}
-
-// Where the aggregate has forgotten the command, the server's duplicate window
-// still knows it, if the command decides for any events.
-func TestForgottenCommand(t *testing.T) {
-	everywhere(t, eventstore.Options{}, func(t *testing.T, b bank) {
-		var all []delivered
-		for _, d := range deliver(t, b) {
-			if _, ok := d.command.(Withdraw); ok || d.account == t.Name()+"same" || d.account == t.Name()+"other" {
-				all = append(all, d)
+		for range n {
+			if at, err = b.store.Append(t.Context(), eventstore.StreamID{Kind: "account", ID: d.account}, at, []eventstore.EventData{data}, nil); err != nil {
+				t.Fatal(err)
 			}
 		}
-		others(t, b, all, eventstore.Remembered+5)
-		wantAnswers(t, b.Accounts, all)
-	})
+	}
+}
+
+// A command that is delivered again answers as the first time, whatever it
+// would decide now.
+func redelivered(t *testing.T, b bank) {
+	all := deliver(t, b)
+	wantAnswers(t, b.Accounts, all)
+	others(t, b, all, 1)
+	wantAnswers(t, b.Accounts, all)
+	wantAnswers(t, b.other(t, nil), all)
+}
+
+// It does so without the help of the server's duplicate window.
+func redeliveredLate(t *testing.T, b bank) {
+	b = b.open(t, "late", shortWindow, nil)
+	all := deliver(t, b)
+	passWindow(t, b.on)
+	wantAnswers(t, b.Accounts, all)
+	others(t, b, all, eventstore.Remembered-1)
+	passWindow(t, b.on)
+	wantAnswers(t, b.Accounts, all)
+	wantAnswers(t, b.other(t, nil), all)
+}
+
+// Where the aggregate has forgotten the command, the duplicate window still
+// knows it, if the command decides for any events.
+func forgotten(t *testing.T, b bank) {
+	all := deliver(t, b)[:3]
+	others(t, b, all, eventstore.Remembered+5)
+	wantAnswers(t, b.Accounts, all)
 }
 
 // passWindow waits until a short duplicate window is over for everything that
@@ -142,74 +141,65 @@ func passWindow(t *testing.T, on testutil.Connector) {
 	}
 }
 
-func TestConcurrentCommands(t *testing.T) {
+func concurrentCommands(t *testing.T, b bank) {
 	const clients, each = 16, 10
-	everywhere(t, eventstore.Options{}, func(t *testing.T, b bank) {
-		opts := &aggregate.Options{Attempts: 1000}
-		accounts := []*Accounts{b.other(t, opts), b.other(t, opts)}
+	id := t.Name()
+	opts := &aggregate.Options{Attempts: 1000}
+	accounts := []*Accounts{b.other(t, opts), b.other(t, opts)}
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			for i := range each {
+				note := fmt.Sprint(i, " of ", c)
+				a, at, err := accounts[c%2].Execute(t.Context(), id, Deposit{{Amount: 1, Note: note}}, &aggregate.ExecuteOptions{CommandID: note})
+				if err != nil || at.Replayed || a.Balance != int(at.Version) || a.Notes[len(a.Notes)-1] != note {
+					t.Errorf("%s: %+v at %+v, %v", note, a, at, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	want(t, b.Accounts, id, clients*each, clients*each)
+	a, _, err := b.Load(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(a.Notes)
+	if applied := len(slices.Compact(a.Notes)); applied != clients*each {
+		t.Errorf("%d of %d commands were applied", applied, clients*each)
+	}
+}
+
+func concurrentRedelivery(t *testing.T, b bank) {
+	const clients, rounds = 16, 10
+	id := t.Name()
+	opts := &aggregate.Options{Attempts: 1000}
+	accounts := []*Accounts{b.other(t, opts), b.other(t, opts)}
+	for round := range rounds {
 		var wg sync.WaitGroup
+		answers := make([]eventstore.Revision, clients)
 		for c := range clients {
 			wg.Go(func() {
-				for i := range each {
-					note := fmt.Sprint(i, " of ", c)
-					a, at, err := accounts[c%2].Execute(t.Context(), "shared", Deposit{{Amount: 1, Note: note}}, &aggregate.ExecuteOptions{CommandID: note})
-					if err != nil || at.Replayed || a.Balance != int(at.Version) || a.Notes[len(a.Notes)-1] != note {
-						t.Errorf("%s: %+v at %+v, %v", note, a, at, err)
-					}
+				a, at, err := accounts[c%2].Execute(t.Context(), id, Deposit{{Amount: 1}, {Amount: 1}}, &aggregate.ExecuteOptions{CommandID: fmt.Sprint(round)})
+				if err != nil || a.Balance != 2*(round+1) || at.Version != uint64(a.Balance) {
+					t.Errorf("round %d: %+v at %+v, %v", round, a, at, err)
 				}
+				answers[c] = at
 			})
 		}
 		wg.Wait()
-		want(t, b.Accounts, "shared", clients*each, clients*each)
-		a, _, err := b.Load(t.Context(), "shared")
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen := make(map[string]bool)
-		for _, note := range a.Notes {
-			if seen[note] {
-				t.Errorf("%s was applied twice", note)
+		first := 0
+		for _, at := range answers {
+			if !same(at, answers[0]) {
+				t.Errorf("round %d: the answers are %+v and %+v", round, answers[0], at)
 			}
-			seen[note] = true
-		}
-		if len(seen) != clients*each {
-			t.Errorf("%d of %d commands were applied", len(seen), clients*each)
-		}
-	})
-}
-
-// The same command, delivered to many at once, is applied once.
-func TestConcurrentRedelivery(t *testing.T) {
-	const clients, rounds = 16, 10
-	everywhere(t, eventstore.Options{}, func(t *testing.T, b bank) {
-		opts := &aggregate.Options{Attempts: 1000}
-		accounts := []*Accounts{b.other(t, opts), b.other(t, opts)}
-		for round := range rounds {
-			var wg sync.WaitGroup
-			answers := make([]eventstore.Revision, clients)
-			for c := range clients {
-				wg.Go(func() {
-					a, at, err := accounts[c%2].Execute(t.Context(), "shared", Deposit{{Amount: 1}, {Amount: 1}}, &aggregate.ExecuteOptions{CommandID: fmt.Sprint(round)})
-					if err != nil || a.Balance != 2*(round+1) || at.Version != uint64(a.Balance) {
-						t.Errorf("round %d: %+v at %+v, %v", round, a, at, err)
-					}
-					answers[c] = at
-				})
-			}
-			wg.Wait()
-			first := 0
-			for _, at := range answers {
-				if !same(at, answers[0]) {
-					t.Errorf("round %d: the answers are %+v and %+v", round, answers[0], at)
-				}
-				if !at.Replayed {
-					first++
-				}
-			}
-			if first != 1 {
-				t.Errorf("round %d: %d answers are of the first time", round, first)
+			if !at.Replayed {
+				first++
 			}
 		}
-		want(t, b.Accounts, "shared", 2*rounds, 2*rounds)
-	})
+		if first != 1 {
+			t.Errorf("round %d: %d answers are of the first time", round, first)
+		}
+	}
+	want(t, b.Accounts, id, 2*rounds, 2*rounds)
 }

@@ -10,19 +10,6 @@ import (
 	"github.com/headwater-go/headwater/eventstore"
 )
 
-func TestRepository(t *testing.T) {
-	everywhere(t, eventstore.Options{}, func(t *testing.T, b bank) {
-		t.Run("an account without events is zero", func(t *testing.T) { want(t, b.Accounts, "new", 0, 0) })
-		t.Run("a command changes the state", func(t *testing.T) { commandChanges(t, b) })
-		t.Run("a command that does nothing", func(t *testing.T) { commandDoesNothing(t, b) })
-		t.Run("a command that is rejected", func(t *testing.T) { commandRejected(t, b) })
-		t.Run("any version can be loaded", func(t *testing.T) { loadVersion(t, b) })
-		t.Run("events that the codec does not know", func(t *testing.T) { unknownEvents(t, b) })
-		t.Run("a conflict lets the command decide again", func(t *testing.T) { decideAgain(t, b) })
-		t.Run("after so many attempts a conflict is returned", func(t *testing.T) { giveUp(t, b) })
-	})
-}
-
 func commandChanges(t *testing.T, b bank) {
 	when := time.Date(2025, 1, 2, 3, 4, 5, 6, time.UTC)
 	opts := &aggregate.ExecuteOptions{CommandID: "c-1", Time: when, Metadata: map[string]string{"user": "ann"}}

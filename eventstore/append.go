@@ -64,20 +64,27 @@ func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectatio
 	if err := ctx.Err(); err != nil {
 		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, context.Cause(ctx))
 	}
+	c.logID = s.identity
 	a := appender{Store: s, subj: subj, commit: c, named: opts.CommitID != ""}
 	switch e := expected.(type) {
 	case Revision:
-		return a.after(ctx, e, e)
+		base, err := s.mark(stream, e)
+		if err != nil {
+			return Revision{}, err
+		}
+		return a.after(ctx, base, e)
 	case Version:
 		if e > 0 {
 			return a.afterVersion(ctx, e)
 		}
-		return a.after(ctx, Revision{}, expected)
+		return a.after(ctx, mark{}, expected)
 	case Existence:
-		if e == NoStream {
-			return a.after(ctx, Revision{}, expected)
+		switch e {
+		case NoStream:
+			return a.after(ctx, mark{}, expected)
+		case Any, Exists:
+			return a.anywhere(ctx, e)
 		}
-		return a.anywhere(ctx, e)
 	}
 	return Revision{}, &InvalidError{What: "expectation", Reason: "is none of Any, NoStream, Exists, a Version or a Revision"}
 }
@@ -154,15 +161,15 @@ func (a *appender) anywhere(ctx context.Context, expected Existence) (Revision, 
 	for {
 		tail, err := a.tail(ctx, a.stream, a.subj)
 		if err != nil {
-			return Revision{}, a.unsettled(Revision{}, err)
+			return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", a.stream, err)
 		}
 		if a.named {
 			if found, err := a.remembered(ctx, tail); found != nil || err != nil {
 				return a.replay(found, err)
 			}
 		}
-		base := revisionOf(tail)
-		if expected == Exists && base.Version == 0 {
+		base := tail.mark()
+		if expected == Exists && base.version == 0 {
 			return Revision{}, &ConflictError{Stream: a.stream, Expected: expected}
 		}
 		rev, err := a.after(ctx, base, expected)
@@ -181,12 +188,12 @@ func (a *appender) afterVersion(ctx context.Context, expected Version) (Revision
 	if err != nil {
 		return Revision{}, err
 	}
-	base := revisionOf(tail)
-	if base.Version == uint64(expected) {
+	base := tail.mark()
+	if base.version == uint64(expected) {
 		return a.after(ctx, base, expected)
 	}
-	conflict := &ConflictError{Stream: a.stream, Expected: expected, Actual: base.Version}
-	if base.Version < uint64(expected) {
+	conflict := &ConflictError{Stream: a.stream, Expected: expected, Actual: base.version}
+	if base.version < uint64(expected) {
 		return Revision{}, conflict
 	}
 	next, err := a.seek(ctx, tail, a.subj, uint64(expected)+1)
@@ -201,7 +208,7 @@ func (a *appender) afterVersion(ctx context.Context, expected Version) (Revision
 
 // after appends the commit after base, and on any answer but a plain yes finds
 // out from the stream itself what became of it.
-func (a *appender) after(ctx context.Context, base Revision, expected Expectation) (Revision, error) {
+func (a *appender) after(ctx context.Context, base mark, expected Expectation) (Revision, error) {
 	a.follow(base)
 	msg := a.encode(a.log, a.subj)
 	if err := a.fits(msg); err != nil {
@@ -217,7 +224,7 @@ func (a *appender) after(ctx context.Context, base Revision, expected Expectatio
 		if err == nil {
 			return a.duplicate(ctx, base, answer.Sequence)
 		}
-		if definite(err) || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return Revision{}, a.unsettled(base, err)
 		}
 		next, tail, readErr := a.successor(ctx, base)
@@ -230,6 +237,9 @@ func (a *appender) after(ctx context.Context, base Revision, expected Expectatio
 			a.sent = false // what went out can never get past its guard now
 			return Revision{}, &ConflictError{Stream: a.stream, Expected: expected, Actual: tail.last()}
 		}
+		if definite(err) && !a.sent {
+			return Revision{}, fmt.Errorf("stream %s: nothing stored: %w", a.stream, err)
+		}
 		// The stream still ends at base: the message may go out again, and
 		// the guard lets at most one of them in.
 		if wait := retry.pause(ctx, err); wait != nil {
@@ -238,12 +248,13 @@ func (a *appender) after(ctx context.Context, base Revision, expected Expectatio
 	}
 }
 
-// unsettled is the error for an append that ends without its fate known.
-func (a *appender) unsettled(base Revision, cause error) error {
-	if !a.sent {
+// unsettled is the error for an append that ends without its fate known. If the
+// caller chose the id, an earlier call may have stored it.
+func (a *appender) unsettled(base mark, cause error) error {
+	if !a.sent && !a.named {
 		return fmt.Errorf("stream %s: nothing stored: %w", a.stream, cause)
 	}
-	return &UnknownOutcomeError{Stream: a.stream, CommitID: a.id, Expected: base, Cause: cause}
+	return &UnknownOutcomeError{Stream: a.stream, CommitID: a.id, Expected: base.revision(a.logID, a.stream), Cause: cause}
 }
 
 // replay answers with a commit of the same id that the stream holds.
@@ -262,8 +273,8 @@ func (a *appender) replay(found *commit, err error) (Revision, error) {
 
 // duplicate answers for a message whose id the server says it has stored: it
 // says so by the id alone, so the commit itself decides.
-func (a *appender) duplicate(ctx context.Context, base Revision, position uint64) (Revision, error) {
-	found, err := a.fetch(ctx, a.stream, a.subj, []uint64{position})
+func (a *appender) duplicate(ctx context.Context, base mark, position uint64) (Revision, error) {
+	found, err := a.fetch(ctx, a.stream, a.subj, position)
 	if err != nil {
 		return Revision{}, a.unsettled(base, err)
 	}
@@ -312,7 +323,7 @@ func (a *appender) publish(ctx context.Context, msg *nats.Msg) (ack, error) {
 // definite reports errors after which this message is certainly not stored and
 // sending it again would not help.
 func definite(err error) bool {
-	if errors.Is(err, ErrUnsafeLog) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrMaxPayload) {
+	if errors.Is(err, ErrUnsafeLog) || errors.Is(err, nats.ErrMaxPayload) {
 		return true
 	}
 	var refused *apiError
@@ -328,24 +339,24 @@ var unclear = map[int]bool{
 
 // successor returns the commit that stands after base, nil if none does, and
 // the stream's last commit.
-func (a *appender) successor(ctx context.Context, base Revision) (next, tail *commit, err error) {
-	tail, err = a.tailAtLeast(ctx, a.stream, a.subj, base.Position)
-	if err != nil || tail == nil || tail.position == base.Position {
+func (a *appender) successor(ctx context.Context, base mark) (next, tail *commit, err error) {
+	tail, err = a.tailAtLeast(ctx, a.stream, a.subj, base.position)
+	if err != nil || tail == nil || tail.position == base.position {
 		return nil, tail, err
 	}
 	if tail.ordinal <= base.ordinal {
-		return nil, tail, a.corrupt(a.stream, tail.position, "it is commit number %d of its stream, after number %d at position %d", tail.ordinal, base.ordinal, base.Position)
+		return nil, tail, a.corrupt(a.stream, tail.position, "it is commit number %d of its stream, after number %d at position %d", tail.ordinal, base.ordinal, base.position)
 	}
 	for next = tail; next.ordinal > base.ordinal+1; {
 		p := next.nearest(base.ordinal + 1)
-		got, err := a.fetch(ctx, a.stream, a.subj, []uint64{p})
+		got, err := a.fetch(ctx, a.stream, a.subj, p)
 		if err != nil {
 			return nil, tail, err
 		}
 		next = got[0]
 	}
-	if next.previous() != base.Position {
-		return nil, tail, a.corrupt(a.stream, next.position, "it follows position %d, and this process was told %d", next.previous(), base.Position)
+	if next.previous() != base.position {
+		return nil, tail, a.corrupt(a.stream, next.position, "it follows position %d, and this process was told %d", next.previous(), base.position)
 	}
 	return next, tail, nil
 }
@@ -370,11 +381,4 @@ func (a *appender) remembered(ctx context.Context, tail *commit) (*commit, error
 		}
 	}
 	return nil, nil
-}
-
-func revisionOf(tail *commit) Revision {
-	if tail == nil {
-		return Revision{}
-	}
-	return tail.revision()
 }

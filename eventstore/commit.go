@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -12,6 +13,7 @@ import (
 // A commit is what one append writes: 1 or more events of one stream, all or
 // nothing, in one message.
 type commit struct {
+	logID    string // identity of its log
 	stream   StreamID
 	id       string
 	time     time.Time
@@ -37,20 +39,22 @@ func (c *commit) previous() uint64 {
 	return c.back[0]
 }
 
-func (c *commit) revision() Revision {
-	return Revision{
-		Version: c.last(), Position: c.position, CommitID: c.id,
-		ordinal: c.ordinal, digest: c.digest, back: c.back,
+func (c *commit) mark() mark {
+	if c == nil {
+		return mark{}
 	}
+	return mark{version: c.last(), position: c.position, id: c.id, ordinal: c.ordinal, digest: c.digest, back: c.back}
 }
 
+func (c *commit) revision() Revision { return c.mark().revision(c.logID, c.stream) }
+
 // follow places the commit after base.
-func (c *commit) follow(base Revision) {
-	c.first = base.Version + 1
+func (c *commit) follow(base mark) {
+	c.first = base.version + 1
 	c.ordinal = base.ordinal + 1
 	c.back = nil
 	if base.ordinal > 0 {
-		c.back = extend(base.ordinal, base.Position, base.back)
+		c.back = extend(base.ordinal, base.position, base.back)
 	}
 	c.digest = c.digestAfter(base.digest)
 }
@@ -79,6 +83,18 @@ type digest [16]byte
 
 func (d digest) String() string { return base64.RawURLEncoding.EncodeToString(d[:]) }
 
+func parseDigest(s string) (d digest, err error) {
+	const length = 22 // of the base64 text
+	n := 0
+	if len(s) == length {
+		n, err = base64.RawURLEncoding.Strict().Decode(d[:], []byte(s))
+	}
+	if n != len(d) || err != nil {
+		return d, errors.New("the digest is malformed")
+	}
+	return d, nil
+}
+
 func (c *commit) digestAfter(previous digest) digest {
 	w := canonical(make([]byte, 0, c.size()))
 	w.text("headwater commit 1")
@@ -88,9 +104,10 @@ func (c *commit) digestAfter(previous digest) digest {
 	w.text(c.id)
 	w.number(c.first)
 	w.number(c.ordinal)
-	w.text(c.time.Format(time.RFC3339Nano))
+	var at [len(time.RFC3339Nano)]byte
+	w.text(string(c.time.AppendFormat(at[:0], time.RFC3339Nano)))
 	w.number(uint64(len(c.metadata)))
-	for _, key := range slices.Sorted(maps.Keys(c.metadata)) {
+	for _, key := range c.metadataKeys() {
 		w.text(key)
 		w.text(c.metadata[key])
 	}
@@ -103,6 +120,14 @@ func (c *commit) digestAfter(previous digest) digest {
 	}
 	sum := sha256.Sum256(w)
 	return digest(sum[:len(digest{})])
+}
+
+// metadataKeys returns the keys in order.
+func (c *commit) metadataKeys() []string {
+	if len(c.metadata) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(c.metadata))
 }
 
 // size is about what the commit's content takes, in bytes.

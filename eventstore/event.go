@@ -54,6 +54,10 @@ func (e Event) Revision() Revision {
 // Revision is where a stream stands: after a given commit. The zero Revision
 // is a stream without events. As an [Expectation] it says "nothing since", and
 // is the cheapest one: the append needs no read.
+//
+// A Revision holds more than its fields show. Use those that this package
+// returned; one that was put together by hand, or belongs to another stream or
+// log, is an [InvalidError].
 type Revision struct {
 	Version  uint64 // of the stream's last event
 	Position uint64 // of the stream's last commit in the log
@@ -63,9 +67,45 @@ type Revision struct {
 	// stands, and nothing was stored now.
 	Replayed bool
 
-	ordinal uint64   // commits so far
-	digest  digest   // of the last commit
-	back    []uint64 // positions the last commit names
+	of *origin // nil: no events
+}
+
+// origin is what a revision is the revision of.
+type origin struct {
+	log    string // the log's identity
+	stream StreamID
+	mark   mark
+}
+
+// mark is what a revision means: the last commit of the stream, with all that
+// the next one needs to follow it. The zero mark is a stream without events.
+type mark struct {
+	version  uint64
+	position uint64
+	id       string
+	ordinal  uint64   // commits so far
+	digest   digest   // of the last commit
+	back     []uint64 // positions the last commit names
+}
+
+func (m mark) revision(log string, stream StreamID) Revision {
+	if m.ordinal == 0 {
+		return Revision{}
+	}
+	return Revision{Version: m.version, Position: m.position, CommitID: m.id, of: &origin{log, stream, m}}
+}
+
+// mark returns what a revision of the stream means.
+func (s *Store) mark(stream StreamID, r Revision) (mark, error) {
+	switch {
+	case r.of == nil && r.Version == 0 && r.Position == 0:
+		return mark{}, nil
+	case r.of == nil:
+		return mark{}, &InvalidError{What: "revision", Value: r.String(), Reason: "was not returned by this package"}
+	case r.of.log != s.identity || r.of.stream != stream:
+		return mark{}, &InvalidError{What: "revision", Value: r.String(), Reason: "is of stream " + r.of.stream.String() + " of a log that may be another one; read " + stream.String() + " first"}
+	}
+	return r.of.mark, nil
 }
 
 // Expectation is what an append demands of its stream: [Any], [NoStream],

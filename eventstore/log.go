@@ -87,12 +87,11 @@ func (s *Store) commits(ctx context.Context, after uint64, end func(context.Cont
 }
 
 func (s *Store) decodeMessage(m *nats.Msg, at *nats.MsgMetadata) (*commit, error) {
-	c, err := decode(s.log, m.Subject, m.Header, m.Data, at.Sequence.Stream, at.Timestamp)
-	if err != nil {
-		stream, _ := parseSubject(s.log, m.Subject)
-		return nil, s.corrupt(stream, at.Sequence.Stream, "%v", err)
+	stream, ok := parseSubject(s.log, m.Subject)
+	if !ok {
+		return nil, s.corrupt(stream, at.Sequence.Stream, "its subject %s names no stream", clip(m.Subject))
 	}
-	return c, nil
+	return s.decodeStored(stream, m.Subject, m.Subject, m.Header, m.Data, at.Sequence.Stream, at.Timestamp)
 }
 
 // A cursor reads the log in order through a consumer of its own on the server,
@@ -103,7 +102,8 @@ type cursor struct {
 	next     uint64 // position to read next
 	line     *line
 	consumer string
-	pulled   int // messages asked for and not come
+	received uint64 // messages of this consumer
+	pulled   int    // messages asked for and not come
 }
 
 const (
@@ -158,6 +158,9 @@ func (c *cursor) receive(ctx context.Context) (*nats.Msg, *nats.MsgMetadata, err
 	switch status(m) {
 	case "":
 	case "100": // heartbeat
+		if last, err := parseNumber(m.Header.Get("Nats-Last-Consumer")); err != nil || last != c.received {
+			return nil, nil, errors.New("messages were lost on the way")
+		}
 		return nil, nil, nil
 	case "408", "409": // a pull is over
 		unused, err := parseNumber(m.Header.Get("Nats-Pending-Messages"))
@@ -173,9 +176,12 @@ func (c *cursor) receive(ctx context.Context) (*nats.Msg, *nats.MsgMetadata, err
 	if err != nil {
 		return nil, nil, err
 	}
-	if at.Consumer != c.consumer || at.Sequence.Stream < c.next {
+	// A connection that broke loses messages that the consumer counts as
+	// delivered; only a fresh consumer tells what the log does not have.
+	if at.Consumer != c.consumer || at.Sequence.Consumer != c.received+1 || at.Sequence.Stream < c.next {
 		return nil, nil, errors.New("a message out of order")
 	}
+	c.received++
 	return m, at, nil
 }
 
@@ -187,7 +193,7 @@ func (c *cursor) open(ctx context.Context) (err error) {
 	if c.line, err = c.reads.take(); err != nil {
 		return err
 	}
-	c.pulled = 0
+	c.pulled, c.received = 0, 0
 	c.consumer = "log-" + uuid.NewString()
 	_, err = c.js.CreateConsumer(ctx, c.log, jetstream.ConsumerConfig{
 		Name:              c.consumer,

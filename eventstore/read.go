@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -28,7 +29,10 @@ func (s *Store) Head(ctx context.Context, stream StreamID) (Revision, error) {
 		return Revision{}, err
 	}
 	tail, err := s.tail(ctx, stream, subj)
-	return revisionOf(tail), err
+	if err != nil {
+		return Revision{}, err
+	}
+	return tail.mark().revision(s.identity, stream), nil
 }
 
 // Read returns the events of a stream in the order of their versions. A stream
@@ -76,14 +80,18 @@ type reader struct {
 	stream StreamID
 	subj   string
 	yield  func(Event, error) bool
-	prev   Revision // checked so far
+	after  mark // what After means
+	prev   mark // checked so far
 }
 
 func (r *reader) run(ctx context.Context) (err error) {
 	if r.subj, err = subject(r.log, r.stream); err != nil {
 		return err
 	}
-	tail, err := r.tailAtLeast(ctx, r.stream, r.subj, r.After.Position)
+	if r.after, err = r.mark(r.stream, r.After); err != nil {
+		return err
+	}
+	tail, err := r.tailAtLeast(ctx, r.stream, r.subj, r.after.position)
 	if err != nil || tail == nil {
 		return err
 	}
@@ -91,10 +99,10 @@ func (r *reader) run(ctx context.Context) (err error) {
 		r.To = math.MaxUint64
 	}
 	r.From = max(r.From, 1)
-	if r.After.Version > 0 {
-		r.From = r.After.Version + 1
+	if r.after.version > 0 {
+		r.From = r.after.version + 1
 	}
-	if tail.position == r.After.Position && tail.digest != r.After.digest {
+	if tail.position == r.after.position && tail.digest != r.after.digest {
 		return r.corrupt(r.stream, tail.position, "another commit stands there than the one read before")
 	}
 	if r.From > tail.last() || r.To < r.From {
@@ -116,9 +124,9 @@ func (r *reader) run(ctx context.Context) (err error) {
 // start returns the ordinal to read from: of the commit that holds From, or one
 // before it that tells the digest to check it against.
 func (r *reader) start(ctx context.Context, end *commit) (uint64, error) {
-	if r.After.Version > 0 {
-		r.prev = r.After
-		return r.After.ordinal + 1, nil
+	if r.after.version > 0 {
+		r.prev = r.after
+		return r.after.ordinal + 1, nil
 	}
 	if r.From == 1 {
 		return 1, nil
@@ -177,7 +185,7 @@ func (r *reader) emit(c *commit) error {
 			return r.corrupt(r.stream, c.position, "%s", err)
 		}
 	}
-	r.prev = c.revision()
+	r.prev = c.mark()
 	for i := range c.events {
 		if e := c.event(i); e.Version >= r.From && e.Version <= r.To && !r.yield(e, nil) {
 			return errStopped
@@ -186,12 +194,12 @@ func (r *reader) emit(c *commit) error {
 	return nil
 }
 
-// follows says why a commit is not the successor of a revision, "" if it is.
-func follows(prev Revision, c *commit) string {
+// follows says why a commit is not the successor of another, "" if it is.
+func follows(prev mark, c *commit) string {
 	switch {
-	case c.ordinal != prev.ordinal+1 || c.first != prev.Version+1:
-		return "a commit before it is missing: it does not follow version " + Version(prev.Version).String()
-	case c.previous() != prev.Position:
+	case c.ordinal != prev.ordinal+1 || c.first != prev.version+1:
+		return "a commit before it is missing: it does not follow " + Version(prev.version).String()
+	case c.previous() != prev.position:
 		return "it names another commit as its predecessor"
 	case c.digest != c.digestAfter(prev.digest):
 		return "its digest is not that of its content and predecessor: one of them was altered"
@@ -215,7 +223,7 @@ func (r *reader) anchors(ctx context.Context, lo uint64, end *commit) (map[uint6
 		if lowest == 0 || lowest < lo+widest {
 			return positions, nil
 		}
-		got, err := r.fetch(ctx, r.stream, r.subj, []uint64{at})
+		got, err := r.fetch(ctx, r.stream, r.subj, at)
 		if err != nil {
 			return nil, err
 		}
@@ -226,65 +234,55 @@ func (r *reader) anchors(ctx context.Context, lo uint64, end *commit) (map[uint6
 }
 
 // gather fetches the commits of ordinals lo to hi: those whose positions are
-// known, then those that these name, and so on. top is the last commit where
-// it is at hand, anchors are positions known already.
+// known, and whatever these name, as soon as they are there. top is the last
+// commit where it is at hand, anchors are positions known already.
 func (r *reader) gather(ctx context.Context, lo, hi uint64, top *commit, anchors map[uint64]uint64) ([]*commit, error) {
 	commits := make([]*commit, hi-lo+1)
 	known := make([]uint64, hi-lo+1)
-	learn := func(c *commit) error {
+	var fresh []uint64
+	learn := func(c *commit) ([]uint64, error) {
+		if c.ordinal < lo || c.ordinal > hi || known[c.ordinal-lo] != c.position {
+			return nil, r.corrupt(r.stream, c.position, "it says it is commit number %d of the stream, and later ones say otherwise", c.ordinal)
+		}
 		commits[c.ordinal-lo] = c
+		fresh = fresh[:0]
 		for ordinal, position := range c.names() {
 			if ordinal < lo {
 				break
 			}
-			if k := known[ordinal-lo]; k != 0 && k != position {
-				return r.corrupt(r.stream, c.position, "it and a later commit name different predecessors")
+			switch known[ordinal-lo] {
+			case position:
+			case 0:
+				known[ordinal-lo] = position
+				fresh = append(fresh, position)
+			default:
+				return nil, r.corrupt(r.stream, c.position, "it and a later commit name different predecessors")
 			}
-			known[ordinal-lo] = position
 		}
-		return nil
+		return fresh, nil
+	}
+	var begin []uint64
+	for ordinal, position := range anchors {
+		if lo <= ordinal && ordinal <= hi {
+			known[ordinal-lo] = position
+			begin = append(begin, position)
+		}
 	}
 	if top != nil {
 		known[top.ordinal-lo] = top.position
-		if err := learn(top); err != nil {
-			return nil, err
-		}
-	}
-	for ordinal := range known {
-		if p, ok := anchors[lo+uint64(ordinal)]; ok {
-			known[ordinal] = p
-		}
-	}
-	for {
-		var ordinals, positions []uint64
-		missing := false
-		for i, p := range known {
-			if commits[i] == nil {
-				missing = true
-				if p != 0 {
-					ordinals, positions = append(ordinals, lo+uint64(i)), append(positions, p)
-				}
-			}
-		}
-		if !missing {
-			return commits, nil
-		}
-		if len(positions) == 0 {
-			return nil, r.corrupt(r.stream, 0, "no commit names number %d to %d of the stream", lo, hi)
-		}
-		got, err := r.fetch(ctx, r.stream, r.subj, positions)
+		named, err := learn(top)
 		if err != nil {
 			return nil, err
 		}
-		for i, c := range got {
-			if c.ordinal != ordinals[i] {
-				return nil, r.corrupt(r.stream, c.position, "a later commit names it as number %d of the stream and it says %d", ordinals[i], c.ordinal)
-			}
-			if err := learn(c); err != nil {
-				return nil, err
-			}
-		}
+		begin = append(begin, named...)
 	}
+	if err := r.walk(ctx, r.stream, r.subj, begin, learn); err != nil {
+		return nil, err
+	}
+	if missing := slices.Index(commits, nil); missing >= 0 {
+		return nil, r.corrupt(r.stream, 0, "no later commit names number %d of the stream", lo+uint64(missing))
+	}
+	return commits, nil
 }
 
 // names yields the ordinals and positions that a commit names, newest first.
@@ -324,7 +322,7 @@ func (s *Store) seek(ctx context.Context, c *commit, subj string, version uint64
 				positions = append(positions, p)
 			}
 		}
-		candidates, err := s.fetch(ctx, c.stream, subj, positions)
+		candidates, err := s.fetch(ctx, c.stream, subj, positions...)
 		if err != nil {
 			return nil, err
 		}
@@ -349,7 +347,7 @@ func (s *Store) tailAtLeast(ctx context.Context, stream StreamID, subj string, p
 	retry := retrier{start: time.Now()}
 	for {
 		tail, err := s.tail(ctx, stream, subj)
-		at := revisionOf(tail).Position
+		at := tail.mark().position
 		if err != nil || at >= position {
 			return tail, err
 		}

@@ -73,7 +73,7 @@ func (x *exchange) give(l *line, quiet bool) {
 // time, or before the end of the context.
 var errNoAnswer = errors.New("no answer from the server")
 
-// receive waits for the next answer, at most wait.
+// receive waits for the next answer, at most until the line's timer ends.
 func (l *line) receive(ctx context.Context) (*nats.Msg, error) {
 	select {
 	case m := <-l.replies:
@@ -102,39 +102,44 @@ func (x *exchange) request(ctx context.Context, msg *nats.Msg, wait time.Duratio
 	return reply, err
 }
 
-// pipeline sends one request for each body to subj, without waiting between
-// them, and hands each answer over with its request's index, in the order of
-// arrival. An error of answer ends the pipeline.
-func (x *exchange) pipeline(ctx context.Context, subj string, bodies [][]byte, wait time.Duration, answer func(i int, m *nats.Msg) error) (err error) {
+// pipeline gets the messages at the positions that next returns, many under way
+// at once, and hands over the answers as they arrive. An answer may let next
+// return more; the pipeline ends when it has none and all are answered, or with
+// an error of answer.
+func (x *exchange) pipeline(ctx context.Context, log string, wait time.Duration, next func() (position uint64, ok bool), answer func(*nats.Msg) error) error {
 	l, err := x.take()
 	if err != nil {
 		return err
 	}
-	sent, got := 0, 0
-	defer func() { x.give(l, sent == got) }()
-	for got < len(bodies) {
-		for sent < len(bodies) && sent-got < maxPipelined {
-			reply := l.prefix + strconv.Itoa(sent)
-			if err := x.nc.PublishRequest(subj, reply, bodies[sent]); err != nil {
+	subj, reply := "$JS.API.DIRECT.GET."+log, l.prefix+"0"
+	var buf [32]byte
+	pending := 0
+	defer func() { x.give(l, pending == 0) }()
+	for {
+		for pending < maxPipelined {
+			position, ok := next()
+			if !ok {
+				break
+			}
+			body := strconv.AppendUint(append(buf[:0], `{"seq":`...), position, 10)
+			if err := x.nc.PublishRequest(subj, reply, append(body, '}')); err != nil {
 				return err
 			}
-			sent++
+			pending++
+		}
+		if pending == 0 {
+			return nil
 		}
 		l.timer.Reset(wait)
 		m, err := l.receive(ctx)
 		if err != nil {
 			return err
 		}
-		got++
-		i, err := strconv.Atoi(strings.TrimPrefix(m.Subject, l.prefix))
-		if err != nil || i < 0 || i >= sent {
-			return fmt.Errorf("answer on unexpected subject %s", clip(m.Subject))
-		}
-		if err := answer(i, m); err != nil {
+		pending--
+		if err := answer(m); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 // status returns the status code of an answer without content, or "".
@@ -186,7 +191,7 @@ func parseAck(data []byte) (a ack, err error) {
 	if rest, ok := strings.CutPrefix(s, `{"stream":"`); ok {
 		if name, rest, ok := strings.Cut(rest, `","seq":`); ok && !strings.ContainsAny(name, `"\`) {
 			if seq, end, ok := strings.Cut(strings.TrimLeft(rest, " "), "}"); ok && end == "" {
-				if a.Sequence, err = parseNumber(seq); err == nil {
+				if a.Sequence, err = parseNumber(seq); err == nil && a.Sequence > 0 {
 					a.Stream = name
 					return a, nil
 				}

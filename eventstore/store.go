@@ -1,12 +1,13 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +20,7 @@ import (
 // was opened with, which end with that connection.
 type Store struct {
 	log      string
+	identity string // made when the log was created
 	replicas int
 	wait     time.Duration
 	js       jetstream.JetStream
@@ -83,7 +85,7 @@ func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store
 		return nil, &UnsafeLogError{Log: log, Problems: problems}
 	}
 	s := &Store{
-		log: log, replicas: info.Config.Replicas,
+		log: log, identity: info.Config.Metadata[metaID], replicas: info.Config.Replicas,
 		wait: opts.AckWait, js: js, writes: &exchange{nc: nc},
 	}
 	s.reads = s.writes
@@ -165,7 +167,7 @@ func unsafe(log string, c jetstream.StreamConfig) []string {
 			problems = append(problems, problem)
 		}
 	}
-	check(c.Metadata[metaFormat] != wireFormat, "it was not created by Headwater, or by a later version of it")
+	check(c.Metadata[metaFormat] != wireFormat || c.Metadata[metaID] == "", "it was not created by Headwater, or by a later version of it")
 	check(len(c.Subjects) != 1 || c.Subjects[0] != log+".*.*", "its subjects are not "+log+".*.*")
 	check(c.Storage != jetstream.FileStorage, "it is kept in memory")
 	check(c.Retention != jetstream.LimitsPolicy, "its retention removes what consumers have seen")
@@ -208,45 +210,77 @@ func (s *Store) tail(ctx context.Context, stream StreamID, subj string) (*commit
 	if status(m) == statusNotFound {
 		return nil, nil
 	}
-	return s.decodeDirect(stream, subj, 0, m)
+	return s.decodeDirect(stream, subj, m)
 }
 
-// fetch returns the commits of a stream at the given positions.
-func (s *Store) fetch(ctx context.Context, stream StreamID, subj string, positions []uint64) ([]*commit, error) {
+// fetch returns the commits of a stream at the given positions, which are all
+// different.
+func (s *Store) fetch(ctx context.Context, stream StreamID, subj string, positions ...uint64) ([]*commit, error) {
 	commits := make([]*commit, len(positions))
-	bodies := make([][]byte, len(positions))
-	for i, p := range positions {
-		bodies[i] = strconv.AppendUint([]byte(`{"seq":`), p, 10)
-		bodies[i] = append(bodies[i], '}')
-	}
-	err := s.reads.pipeline(ctx, "$JS.API.DIRECT.GET."+s.log, bodies, s.wait, func(i int, m *nats.Msg) (err error) {
-		if status(m) == "" {
-			commits[i], err = s.decodeDirect(stream, subj, positions[i], m)
+	err := s.walk(ctx, stream, subj, positions, func(c *commit) ([]uint64, error) {
+		i := slices.Index(positions, c.position)
+		if i < 0 {
+			return nil, s.corrupt(stream, c.position, "the server answered with a message that was not asked for")
 		}
-		return err
+		commits[i] = c
+		return nil, nil
 	})
-	if err != nil && !errors.Is(err, errNoAnswer) {
-		return nil, err
-	}
-	// A replica that is behind, or a connection that broke, left some out.
-	for i, p := range positions {
-		if commits[i] == nil {
-			c, err := s.leaderGet(ctx, stream, subj, map[string]any{"seq": p})
+	return commits, err
+}
+
+// walk gets the commits at the given positions, in any order, and those at the
+// positions that visit returns, until there are no more. No position is to be
+// asked for twice.
+func (s *Store) walk(ctx context.Context, stream StreamID, subj string, positions []uint64, visit func(*commit) ([]uint64, error)) error {
+	for waiting := positions; len(waiting) > 0; {
+		asked := make(map[uint64]bool, len(waiting))
+		next := func() (position uint64, ok bool) {
+			if len(waiting) == 0 {
+				return 0, false
+			}
+			position, waiting = waiting[0], waiting[1:]
+			asked[position] = true
+			return position, true
+		}
+		seen := func(c *commit) error {
+			delete(asked, c.position)
+			more, err := visit(c)
+			waiting = append(waiting, more...)
+			return err
+		}
+		err := s.reads.pipeline(ctx, s.log, s.wait, next, func(m *nats.Msg) error {
+			if status(m) != "" {
+				return nil
+			}
+			c, err := s.decodeDirect(stream, subj, m)
+			if err != nil {
+				return err
+			}
+			return seen(c)
+		})
+		if err != nil && !errors.Is(err, errNoAnswer) {
+			return err
+		}
+		// A replica that is behind, or a connection that broke, left some out.
+		for position := range asked {
+			c, err := s.leaderGet(ctx, stream, subj, map[string]any{"seq": position})
 			if err == nil && c == nil {
-				err = s.corrupt(stream, p, "the commit is missing")
+				err = s.corrupt(stream, position, "the commit is missing")
 			}
 			if err != nil {
-				return nil, err
+				return err
 			}
-			commits[i] = c
+			if err := seen(c); err != nil {
+				return err
+			}
 		}
 	}
-	return commits, nil
+	return nil
 }
 
 // decodeDirect reads the answer to a Direct Get. The server adds its headers
 // after the stored ones, so the last of each is the true one.
-func (s *Store) decodeDirect(stream StreamID, subj string, position uint64, m *nats.Msg) (*commit, error) {
+func (s *Store) decodeDirect(stream StreamID, subj string, m *nats.Msg) (*commit, error) {
 	last := func(key string) string {
 		v := m.Header[key]
 		if len(v) == 0 {
@@ -256,8 +290,8 @@ func (s *Store) decodeDirect(stream StreamID, subj string, position uint64, m *n
 	}
 	seq, err1 := parseNumber(last(jetstream.SequenceHeader))
 	at, err2 := time.Parse(time.RFC3339Nano, last(jetstream.TimeStampHeaer))
-	if err := errors.Join(err1, err2); err != nil || position != 0 && seq != position {
-		return nil, s.corrupt(stream, position, "the server answered with another message (%q, %v)", status(m), err)
+	if err := cmp.Or(err1, err2); err != nil {
+		return nil, s.unavailable(fmt.Errorf("malformed answer: %w", err))
 	}
 	return s.decodeStored(stream, subj, last(jetstream.SubjectHeader), m.Header, m.Data, seq, at)
 }
@@ -266,10 +300,11 @@ func (s *Store) decodeStored(stream StreamID, want, got string, h nats.Header, d
 	if got != want {
 		return nil, s.corrupt(stream, position, "the commit there belongs to subject %s", clip(got))
 	}
-	c, err := decode(s.log, got, h, data, position, at)
+	c, err := decode(stream, h, data, position, at)
 	if err != nil {
 		return nil, s.corrupt(stream, position, "%v", err)
 	}
+	c.logID = s.identity
 	return c, nil
 }
 

@@ -33,7 +33,7 @@ func subject(log string, stream StreamID) (string, error) {
 	if err := checkText("stream id", stream.ID); err != nil {
 		return "", err
 	}
-	subj := log + "." + stream.Kind + "." + escapeID(stream.ID)
+	subj := log + "." + stream.Kind + "." + inSubject.escape(stream.ID)
 	if len(subj) > maxSubject {
 		return "", &InvalidError{What: "stream id", Value: stream.ID, Reason: "its subject would be over 255 bytes; use a shorter id"}
 	}
@@ -92,6 +92,9 @@ func checkName(what, s string) error {
 }
 
 func checkCharacters(what, s string) error {
+	if isPlainASCII(s) {
+		return nil
+	}
 	if !utf8.ValidString(s) {
 		return &InvalidError{What: what, Value: s, Reason: "is not valid UTF-8"}
 	}
@@ -101,6 +104,15 @@ func checkCharacters(what, s string) error {
 		}
 	}
 	return nil
+}
+
+func isPlainASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // isNoncharacter reports the code points that Unicode sets aside for ever and
@@ -113,19 +125,32 @@ func isAlnum(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// escapeID makes one literal subject token of an id: the characters with a
-// meaning in subjects, '%' itself, and all that is not printable ASCII become
-// %XX.
-func escapeID(id string) string { return escape(id, ".*>") }
+// A charset tells which bytes stand for themselves.
+type charset [256]bool
 
-// escapeHeader percent-encodes a header value as the CloudEvents binding for
-// NATS says.
-func escapeHeader(s string) string { return escape(s, "\"") }
+// plain returns the printable ASCII characters without '%' and the given ones.
+func plain(special string) *charset {
+	var set charset
+	for c := '!'; c <= '~'; c++ {
+		set[c] = c != '%' && !strings.ContainsRune(special, c)
+	}
+	return &set
+}
 
-func escape(s, special string) string {
+var (
+	// In a subject token all that has a meaning in subjects is escaped.
+	inSubject = plain(".*>")
+	// In a header value, what the CloudEvents binding for NATS says.
+	inHeader = plain("\"")
+	// In the list of a commit's events, the separator too.
+	inList = plain("\";")
+)
+
+// escape writes the bytes that are not in the set as %XX.
+func (set *charset) escape(s string) string {
 	n := 0
 	for i := range len(s) {
-		if mustEscape(s[i], special) {
+		if !set[s[i]] {
 			n++
 		}
 	}
@@ -135,17 +160,13 @@ func escape(s, special string) string {
 	const hex = "0123456789ABCDEF"
 	b := make([]byte, 0, len(s)+2*n)
 	for i := range len(s) {
-		if c := s[i]; mustEscape(c, special) {
-			b = append(b, '%', hex[c>>4], hex[c&15])
-		} else {
+		if c := s[i]; set[c] {
 			b = append(b, c)
+		} else {
+			b = append(b, '%', hex[c>>4], hex[c&15])
 		}
 	}
 	return string(b)
-}
-
-func mustEscape(c byte, special string) bool {
-	return c <= ' ' || c >= 0x7f || c == '%' || strings.IndexByte(special, c) >= 0
 }
 
 // unescape undoes escape. It fails where a '%' is not followed by two

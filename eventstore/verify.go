@@ -28,7 +28,7 @@ const maxDamage = 1000
 // end; the report then covers what was read.
 func (s *Store) Verify(ctx context.Context) (*Report, error) {
 	report := &Report{}
-	heads := make(map[StreamID]Revision)
+	heads := make(map[StreamID]mark)
 	err := s.commits(ctx, 0, s.Position, func(c *commit, err error) error {
 		var damage *CorruptionError
 		if errors.As(err, &damage) {
@@ -42,7 +42,7 @@ func (s *Store) Verify(ctx context.Context) (*Report, error) {
 		if why := c.check(head); why != "" {
 			report.add(&CorruptionError{Log: s.log, Stream: c.stream, Position: c.position, Reason: why})
 		}
-		heads[c.stream] = c.revision()
+		heads[c.stream] = c.mark()
 		return nil
 	})
 	report.Streams = uint64(len(heads))
@@ -57,14 +57,14 @@ func (r *Report) add(damage *CorruptionError) {
 }
 
 // check says why a commit is not right as the one after head, "" if it is.
-func (c *commit) check(head Revision) string {
+func (c *commit) check(head mark) string {
 	if why := follows(head, c); why != "" {
 		return why
 	}
 	if head.ordinal == 0 {
 		return ""
 	}
-	for i, p := range extend(head.ordinal, head.Position, head.back) {
+	for i, p := range extend(head.ordinal, head.position, head.back) {
 		if c.back[i] != p {
 			return "it names other commits before it than its predecessor does"
 		}

@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -46,20 +47,20 @@ func (c *commit) encode(log, subj string) *nats.Msg {
 	h.set(hdrMsgID, messageID(subj, c.id))
 	h.set(hdrGuard, strconv.FormatUint(c.previous(), 10))
 	h.set(hdrCommit, c.place())
-	h.set(ceID, escapeHeader(c.id))
+	h.set(ceID, inHeader.escape(c.id))
 	h.set(ceSource, source(log, c.stream))
-	h.set(ceSubject, escapeHeader(c.stream.ID))
+	h.set(ceSubject, inHeader.escape(c.stream.ID))
 	h.set(ceTime, c.time.Format(time.RFC3339Nano))
 	for key, value := range c.metadata {
-		h.set(cePrefix+key, escapeHeader(value))
+		h.set(cePrefix+key, inHeader.escape(value))
 	}
 	if ct := c.events[0].ContentType; ct != "" {
-		h.set(ceContentType, escapeHeader(ct))
+		h.set(ceContentType, inHeader.escape(ct))
 	}
 	msg := &nats.Msg{Subject: subj, Header: h.header}
 	if len(c.events) == 1 {
 		h.set(ceSpecVersion, "1.0")
-		h.set(ceType, escapeHeader(c.events[0].Type))
+		h.set(ceType, inHeader.escape(c.events[0].Type))
 		msg.Data = c.events[0].Data
 		return msg
 	}
@@ -93,7 +94,7 @@ func messageID(subj, id string) string {
 // source is the CloudEvents source: it names the stream, so that source and
 // id together are unique.
 func source(log string, stream StreamID) string {
-	return escapeHeader("/" + log + "/" + stream.Kind + "/" + url.PathEscape(stream.ID))
+	return inHeader.escape("/" + log + "/" + stream.Kind + "/" + url.PathEscape(stream.ID))
 }
 
 // place is the commit header: "1 FIRST-LAST ORDINAL DIGEST BACK", where BACK
@@ -135,11 +136,11 @@ func (c *commit) parts() string {
 		b = strconv.AppendInt(b, int64(len(e.Data)), 10)
 		if e.Type != before.Type || e.ContentType != before.ContentType {
 			b = append(b, ';')
-			b = append(b, escape(e.Type, ";\"")...)
+			b = append(b, inList.escape(e.Type)...)
 		}
 		if e.ContentType != before.ContentType {
 			b = append(b, ';')
-			b = append(b, escape(e.ContentType, ";\"")...)
+			b = append(b, inList.escape(e.ContentType)...)
 		}
 		before = e
 	}
@@ -177,16 +178,12 @@ func headerSize(h nats.Header) int {
 // errForeign is the reason for a message that no Headwater writer made.
 var errForeign = errors.New("the message is not a commit: something other than this engine wrote to the stream's subject")
 
-// decode reads a stored message. It checks the form of everything it reads;
-// that the digest is right is for whoever knows the predecessor.
-func decode(log, subj string, h nats.Header, data []byte, position uint64, recorded time.Time) (*commit, error) {
+// decode reads a stored message of a stream. It checks the form of everything
+// it reads; that the digest is right is for whoever knows the predecessor.
+func decode(stream StreamID, h nats.Header, data []byte, position uint64, recorded time.Time) (*commit, error) {
 	place, ok := one(h, hdrCommit)
 	if !ok {
 		return nil, errForeign
-	}
-	stream, ok := parseSubject(log, subj)
-	if !ok {
-		return nil, fmt.Errorf("subject %s names no stream", clip(subj))
 	}
 	c := &commit{stream: stream, position: position, recorded: recorded.UTC()}
 	last, err := c.decodePlace(place, h)
@@ -206,28 +203,30 @@ func decode(log, subj string, h nats.Header, data []byte, position uint64, recor
 }
 
 func (c *commit) decodePlace(place string, h nats.Header) (last uint64, err error) {
-	f := strings.Split(place, " ")
-	if len(f) != 5 {
-		return 0, fmt.Errorf("header %s is malformed", hdrCommit)
+	var f [5]string
+	for i := range f {
+		var more bool
+		if f[i], place, more = strings.Cut(place, " "); more != (i < len(f)-1) {
+			return 0, fmt.Errorf("header %s is malformed", hdrCommit)
+		}
 	}
 	if f[0] != wireFormat {
 		return 0, fmt.Errorf("wire format %s is not known to this version of the library", clip(f[0]))
 	}
-	firstText, lastText, _ := strings.Cut(f[1], "-")
-	var guard uint64
-	for _, n := range []struct {
-		text string
-		to   *uint64
-	}{{firstText, &c.first}, {lastText, &last}, {f[2], &c.ordinal}, {h.Get(hdrGuard), &guard}} {
-		if *n.to, err = parseNumber(n.text); err != nil {
-			return 0, fmt.Errorf("header %s or the guard is malformed: %w", hdrCommit, err)
-		}
+	first, lastText, _ := strings.Cut(f[1], "-")
+	guard, err0 := parseNumber(h.Get(hdrGuard))
+	var err1, err2, err3 error
+	c.first, err1 = parseNumber(first)
+	last, err2 = parseNumber(lastText)
+	c.ordinal, err3 = parseNumber(f[2])
+	if err := cmp.Or(err0, err1, err2, err3); err != nil {
+		return 0, fmt.Errorf("header %s or the guard is malformed: %w", hdrCommit, err)
 	}
 	if c.first == 0 || last < c.first || c.ordinal == 0 || c.ordinal > c.first || (c.ordinal == 1) != (c.first == 1) {
 		return 0, fmt.Errorf("versions %d to %d cannot be commit number %d", c.first, last, c.ordinal)
 	}
-	if n, err := base64.RawURLEncoding.Strict().Decode(c.digest[:], []byte(f[3][:min(len(f[3]), 22)])); err != nil || n != len(c.digest) || len(f[3]) != 22 {
-		return 0, errors.New("the digest is malformed")
+	if c.digest, err = parseDigest(f[3]); err != nil {
+		return 0, err
 	}
 	c.back, err = decodeBack(c.ordinal, guard, f[4])
 	if err == nil && guard >= c.position {
@@ -282,6 +281,9 @@ func (c *commit) decodeAttributes(h nats.Header) error {
 		case ceTime:
 			c.time, err = time.Parse(time.RFC3339Nano, value)
 			c.time = c.time.UTC()
+			if err == nil && c.time.Format(time.RFC3339Nano) != value {
+				err = fmt.Errorf("ce-time %s is not in the form of a writer", clip(value))
+			}
 		case ceSubject:
 			if value != c.stream.ID {
 				err = fmt.Errorf("ce-subject says stream id %s", clip(value))
@@ -377,7 +379,7 @@ func one(h nats.Header, key string) (string, bool) {
 // one number never has two forms.
 func parseNumber(s string) (uint64, error) {
 	n, err := strconv.ParseUint(s, 10, 64)
-	if err == nil && strconv.FormatUint(n, 10) != s {
+	if err == nil && len(s) > 1 && s[0] == '0' {
 		err = fmt.Errorf("%s is not a plain number", clip(s))
 	}
 	return n, err

@@ -1,0 +1,161 @@
+package eventstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/headwater-go/headwater/embedded"
+	"github.com/headwater-go/headwater/eventstore"
+)
+
+// openShop opens the log "shop" on a server of its own, in a folder that lasts
+// as long as the example.
+func openShop(ctx context.Context) (store *eventstore.Store, close func()) {
+	dir, err := os.MkdirTemp("", "shop")
+	if err != nil {
+		panic(err)
+	}
+	server, err := embedded.Start(ctx, dir, nil)
+	if err != nil {
+		panic(err)
+	}
+	nc, err := server.Connect()
+	if err != nil {
+		panic(err)
+	}
+	store, err = eventstore.Open(ctx, nc, "shop", nil)
+	if err != nil {
+		panic(err)
+	}
+	return store, func() {
+		server.Close()
+		os.RemoveAll(dir)
+	}
+}
+
+// Events are appended to a stream and read back.
+func Example() {
+	ctx := context.Background()
+	store, close := openShop(ctx)
+	defer close()
+
+	order := eventstore.StreamID{Kind: "order", ID: "42"}
+	at, err := store.Append(ctx, order, eventstore.NoStream, []eventstore.EventData{
+		{Type: "order.placed", ContentType: "application/json", Data: []byte(`{"customer":"ann"}`)},
+		{Type: "order.paid"},
+	}, nil)
+	if err != nil {
+		panic(err)
+	}
+	// The revision that an append returns is what the next one expects.
+	at, err = store.Append(ctx, order, at, []eventstore.EventData{{Type: "order.shipped"}}, &eventstore.AppendOptions{
+		Metadata: map[string]string{"user": "bob"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(order, "is at", at)
+
+	for event, err := range store.Read(ctx, order, nil) {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Printf("%d %s %s %v\n", event.Version, event.Type, event.Data, event.Metadata)
+	}
+	// Output:
+	// order/42 is at version 3
+	// 1 order.placed {"customer":"ann"} map[]
+	// 2 order.paid  map[]
+	// 3 order.shipped  map[user:bob]
+}
+
+// Of two writers that have seen the same version, one is told to read again.
+func ExampleStore_Append_conflict() {
+	ctx := context.Background()
+	store, close := openShop(ctx)
+	defer close()
+
+	order := eventstore.StreamID{Kind: "order", ID: "42"}
+	at, err := store.Append(ctx, order, eventstore.NoStream, []eventstore.EventData{{Type: "order.placed"}}, nil)
+	if err != nil {
+		panic(err)
+	}
+	for _, decision := range []string{"order.shipped", "order.cancelled"} {
+		_, err := store.Append(ctx, order, at, []eventstore.EventData{{Type: decision}}, nil)
+		var conflict *eventstore.ConflictError
+		if errors.As(err, &conflict) {
+			fmt.Printf("not %s: expected %s, found version %d\n", decision, conflict.Expected, conflict.Actual)
+			continue
+		}
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(decision)
+	}
+	// Output:
+	// order.shipped
+	// not order.cancelled: expected version 1, found version 2
+}
+
+// An append with an id may be repeated, when its answer was lost for example.
+func ExampleStore_Append_repeated() {
+	ctx := context.Background()
+	store, close := openShop(ctx)
+	defer close()
+
+	order := eventstore.StreamID{Kind: "order", ID: "42"}
+	for range 2 {
+		at, err := store.Append(ctx, order, eventstore.Any, []eventstore.EventData{{Type: "order.placed"}},
+			&eventstore.AppendOptions{CommitID: "request-7"})
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(at, "replayed:", at.Replayed)
+	}
+	// Output:
+	// version 1 replayed: false
+	// version 1 replayed: true
+}
+
+// Follow waits for what is appended next. The position of the last event that
+// was handled is where to go on another time.
+func ExampleStore_Follow() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	store, close := openShop(ctx)
+	defer close()
+
+	place := func(id string) {
+		_, err := store.Append(ctx, eventstore.StreamID{Kind: "order", ID: id}, eventstore.NoStream, []eventstore.EventData{{Type: "order.placed"}}, nil)
+		if err != nil {
+			panic(err)
+		}
+	}
+	place("1")
+	place("2")
+	handled := uint64(0)
+	for event, err := range store.Follow(ctx, handled) {
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(event.Position, event.Stream, event.Type)
+		handled = event.Position
+		switch handled {
+		case 2:
+			place("3") // while it follows
+		case 3:
+			cancel()
+		}
+	}
+	fmt.Println("handled up to", handled)
+	// Output:
+	// 1 order/1 order.placed
+	// 2 order/2 order.placed
+	// 3 order/3 order.placed
+	// handled up to 3
+}

@@ -1,0 +1,23 @@
+package eventstore
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+)
+
+// Seeded returns a source of random numbers that can be had again: it says its
+// seed, and takes it from HEADWATER_SEED where that is set.
+func Seeded(t testing.TB) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv("HEADWATER_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("HEADWATER_SEED: %v", err)
+		}
+	}
+	t.Logf("HEADWATER_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, seed))
+}
