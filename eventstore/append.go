@@ -95,7 +95,10 @@ func newCommit(stream StreamID, events []EventData, opts *AppendOptions) (*commi
 	if len(events) == 0 {
 		return nil, &InvalidError{What: "commit", Reason: "has no events"}
 	}
-	for _, e := range events {
+	for i, e := range events {
+		if i > 0 && e.Type == events[i-1].Type && e.ContentType == events[i-1].ContentType {
+			continue
+		}
 		if err := checkName("event type", e.Type); err != nil {
 			return nil, err
 		}
@@ -210,7 +213,9 @@ func (a *appender) afterVersion(ctx context.Context, expected Version) (Revision
 // out from the stream itself what became of it.
 func (a *appender) after(ctx context.Context, base mark, expected Expectation) (Revision, error) {
 	a.follow(base)
-	msg := a.encode(a.log, a.subj)
+	h := newHeaders()
+	defer h.free()
+	msg := a.encode(a.log, a.subj, h)
 	if err := a.fits(msg); err != nil {
 		return Revision{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -96,7 +97,9 @@ func parseDigest(s string) (d digest, err error) {
 }
 
 func (c *commit) digestAfter(previous digest) digest {
-	w := canonical(make([]byte, 0, c.size()))
+	buf := canonicalPool.Get().(*canonical)
+	defer canonicalPool.Put(buf)
+	w := (*buf)[:0]
 	w.text("headwater commit 1")
 	w = append(w, previous[:]...)
 	w.text(c.stream.Kind)
@@ -118,6 +121,7 @@ func (c *commit) digestAfter(previous digest) digest {
 		w.number(uint64(len(e.Data)))
 		w = append(w, e.Data...)
 	}
+	*buf = w
 	sum := sha256.Sum256(w)
 	return digest(sum[:len(digest{})])
 }
@@ -130,18 +134,11 @@ func (c *commit) metadataKeys() []string {
 	return slices.Sorted(maps.Keys(c.metadata))
 }
 
-// size is about what the commit's content takes, in bytes.
-func (c *commit) size() int {
-	n := 256
-	for _, e := range c.events {
-		n += len(e.Type) + len(e.ContentType) + len(e.Data) + 16
-	}
-	return n
-}
-
 // canonical is the form of a commit that is digested: numbers as unsigned
 // varints, texts with their length before them.
 type canonical []byte
+
+var canonicalPool = sync.Pool{New: func() any { return new(canonical) }}
 
 func (w *canonical) number(n uint64) { *w = binary.AppendUvarint(*w, n) }
 

@@ -21,7 +21,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		m := c.encode(goldenLog, subj)
+		m := c.encode(goldenLog, subj, newHeaders())
 		place, guard, when, typ := m.Header.Get(hdrCommit), m.Header.Get(hdrGuard), m.Header.Get(ceTime), m.Header.Get(ceType)
 		f.Add(subj, place, guard, when, typ, m.Header.Get(hdrEvents), "ce-user: ann\nce-datacontenttype: text/plain", m.Data, c.position)
 		f.Add(subj, place, guard, "0000-01-01T00:00:00+01:00", typ, m.Header.Get(hdrEvents), "ce-: %0A", m.Data, c.position)
@@ -66,7 +66,7 @@ func decodeSubject(subj string, h nats.Header, data []byte, position uint64, rec
 
 // wantEncodable checks that a decoded commit survives another round.
 func wantEncodable(t *testing.T, c *commit, subj string) {
-	again := c.encode(goldenLog, subj)
+	again := c.encode(goldenLog, subj, newHeaders())
 	for key, values := range again.Header {
 		for _, v := range values {
 			if strings.ContainsAny(key+v, "\r\n") {
@@ -81,7 +81,7 @@ func wantEncodable(t *testing.T, c *commit, subj string) {
 	if why := differ(c, back); why != "" {
 		t.Fatalf("encoded again it is another: %s", why)
 	}
-	if !bytes.Equal(wireText(again), wireText(back.encode(goldenLog, subj))) {
+	if !bytes.Equal(wireText(again), wireText(back.encode(goldenLog, subj, newHeaders()))) {
 		t.Fatal("encoded twice, it differs")
 	}
 }

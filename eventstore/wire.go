@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -38,12 +39,8 @@ const (
 )
 
 // encode makes the message of a commit that has its place in its stream. subj
-// is the stream's subject.
-func (c *commit) encode(log, subj string) *nats.Msg {
-	h := headers{
-		header: make(nats.Header, 10+len(c.metadata)),
-		values: make([]string, 0, 10+len(c.metadata)),
-	}
+// is the stream's subject, h takes the headers.
+func (c *commit) encode(log, subj string, h *headers) *nats.Msg {
 	h.set(hdrMsgID, messageID(subj, c.id))
 	h.set(hdrGuard, strconv.FormatUint(c.previous(), 10))
 	h.set(hdrCommit, c.place())
@@ -71,10 +68,23 @@ func (c *commit) encode(log, subj string) *nats.Msg {
 	return msg
 }
 
-// headers builds a header whose values share one allocation.
+// headers are a message's headers, made to be used again: of all that an append
+// does in memory, making a new map for them would take the longest.
 type headers struct {
 	header nats.Header
 	values []string
+}
+
+var headersPool = sync.Pool{New: func() any { return &headers{header: make(nats.Header)} }}
+
+func newHeaders() *headers { return headersPool.Get().(*headers) }
+
+// free ends the use of the headers and of the messages that have them.
+func (h *headers) free() {
+	clear(h.header)
+	clear(h.values)
+	h.values = h.values[:0]
+	headersPool.Put(h)
 }
 
 func (h *headers) set(key, value string) {
@@ -101,8 +111,8 @@ func source(log string, stream StreamID) string {
 // holds the distances between the positions that the commit names, in base 36,
 // from the guard on, or "-" where there are none.
 func (c *commit) place() string {
-	b := make([]byte, 0, 96)
-	b = append(b, wireFormat+" "...)
+	var buf [256]byte
+	b := append(buf[:0], wireFormat+" "...)
 	b = strconv.AppendUint(b, c.first, 10)
 	b = append(b, '-')
 	b = strconv.AppendUint(b, c.last(), 10)

@@ -117,7 +117,7 @@ func TestWireFormat(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			msg := c.encode(goldenLog, subj)
+			msg := c.encode(goldenLog, subj, newHeaders())
 			golden := readGolden(t, name, wireText(msg))
 			if got := wireText(msg); !bytes.Equal(got, golden) {
 				t.Errorf("the message is\n%s\nand was\n%s", got, golden)
