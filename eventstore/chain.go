@@ -49,3 +49,27 @@ func extend(n, position uint64, back []uint64) []uint64 {
 	}
 	return positions
 }
+
+// names yields the ordinals and positions that a commit names, newest first.
+func (c *commit) names() func(yield func(ordinal, position uint64) bool) {
+	return func(yield func(ordinal, position uint64) bool) {
+		var buf [maxAncestors]uint64
+		for i, ordinal := range ancestors(buf[:0], c.ordinal) {
+			if !yield(ordinal, c.back[i]) {
+				return
+			}
+		}
+	}
+}
+
+// nearest returns the position that c names of the earliest commit not before
+// the given ordinal, which is below c's own.
+func (c *commit) nearest(ordinal uint64) (position uint64) {
+	for o, p := range c.names() {
+		if o < ordinal {
+			break
+		}
+		position = p
+	}
+	return position
+}

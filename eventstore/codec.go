@@ -36,8 +36,8 @@ type Typed interface {
 //
 // JSON panics if two types have the same name, or a value is nil or has no
 // valid name, as regexp.MustCompile does: it is meant for package variables.
-func JSON[E Typed](types ...E) Codec[E] {
-	c := jsonCodec[E]{types: make(map[string]reflect.Type, len(types))}
+func JSON[E Typed](types ...E) *JSONCodec[E] {
+	c := &JSONCodec[E]{types: make(map[string]reflect.Type, len(types))}
 	for _, e := range types {
 		t := reflect.TypeOf(e)
 		if t == nil {
@@ -57,11 +57,17 @@ func JSON[E Typed](types ...E) Codec[E] {
 
 const jsonContentType = "application/json"
 
-type jsonCodec[E Typed] struct {
-	types map[string]reflect.Type
+// JSONCodec is the [Codec] that [JSON] returns. It may be used from several
+// goroutines.
+type JSONCodec[E Typed] struct {
+	types   map[string]reflect.Type
+	upcasts map[string]Upcaster
+	unknown func(Event) (E, error)
 }
 
-func (c jsonCodec[E]) Encode(event E) (EventData, error) {
+// Encode returns the event as JSON. It fails if the codec was not made with the
+// event's type, or with an [InvalidError] if the event has no JSON form.
+func (c *JSONCodec[E]) Encode(event E) (EventData, error) {
 	t := reflect.TypeOf(event)
 	if t == nil {
 		return EventData{}, &InvalidError{What: "event", Reason: "is nil"}
@@ -77,15 +83,46 @@ func (c jsonCodec[E]) Encode(event E) (EventData, error) {
 	return EventData{Type: name, ContentType: jsonContentType, Data: data}, nil
 }
 
-func (c jsonCodec[E]) Decode(stored Event) (event E, err error) {
-	t, ok := c.types[stored.Type]
+// Decode returns the event that a stored one is, brought up to date by the
+// codec's upcasts. The error matches [ErrUnknownType] for a type that the codec
+// does not know, and otherwise says why the data is not that of its type.
+func (c *JSONCodec[E]) Decode(stored Event) (E, error) {
+	event, err := c.decode(stored)
+	if err != nil {
+		var zero E
+		return zero, fmt.Errorf("stream %s, version %d: event of type %s: %w", stored.Stream, stored.Version, clip(stored.Type), err)
+	}
+	return event, nil
+}
+
+func (c *JSONCodec[E]) decode(stored Event) (event E, err error) {
+	if t, ok := c.types[stored.Type]; ok {
+		v, err := unmarshal(t, stored.Data)
+		if err != nil {
+			return event, err
+		}
+		return v.(E), nil
+	}
+	up, ok := c.upcasts[stored.Type]
 	if !ok {
-		return event, fmt.Errorf("stream %s, version %d: %w: %s is not one that the codec was made with",
-			stored.Stream, stored.Version, ErrUnknownType, clip(stored.Type))
+		if c.unknown != nil {
+			return c.unknown(stored)
+		}
+		return event, fmt.Errorf("%w: the codec was not made with it", ErrUnknownType)
 	}
+	v, err := unmarshal(up.from, stored.Data)
+	if err != nil {
+		return event, err
+	}
+	for ok {
+		v = up.apply(v)
+		up, ok = c.upcasts[up.toName]
+	}
+	return v.(E), nil
+}
+
+func unmarshal(t reflect.Type, data []byte) (any, error) {
 	v := reflect.New(t)
-	if err := json.Unmarshal(stored.Data, v.Interface()); err != nil {
-		return event, fmt.Errorf("stream %s, version %d: event of type %s: %w", stored.Stream, stored.Version, clip(stored.Type), err)
-	}
-	return v.Elem().Interface().(E), nil
+	err := json.Unmarshal(data, v.Interface())
+	return v.Elem().Interface(), err
 }

@@ -142,7 +142,7 @@ func (s site) consumers(t *testing.T, log string) func() int {
 // one after another, but long before the server removes one that is idle.
 func wantNone(t *testing.T, count func() int) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
+	deadline := time.Now().Add(15 * time.Second)
 	eventually(t, "no consumer is left", func() bool {
 		n := count()
 		if n > 0 && time.Now().After(deadline) {

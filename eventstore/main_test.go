@@ -1,6 +1,7 @@
 package eventstore_test
 
 import (
+	"flag"
 	"slices"
 	"testing"
 
@@ -10,7 +11,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Tests wait for servers more than they compute. The command line, which is
+	// parsed later, may say otherwise.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A site is where an item of the conformance suite runs: servers, and on them
 // one log that the items share. Each item has streams of its own there, and a
@@ -70,7 +78,7 @@ type item struct {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	items := slices.Concat(openItems, appendItems, expectationItems, concurrencyItems, repetitionItems,
-		limitItems, nameItems, interruptionItems, cutItems, revisionItems, readItems, logItems)
+		limitItems, nameItems, interruptionItems, cutItems, revisionItems, readItems, timeItems, logItems)
 	for _, env := range sites {
 		t.Run(env.name, func(t *testing.T) {
 			t.Parallel()

@@ -19,6 +19,14 @@ type ReadOptions struct {
 	// than From: only what is newer is fetched, and checked to follow it.
 	// From is not looked at then.
 	After Revision
+	// Backward yields the last version first.
+	Backward bool
+	// Until leaves out the stream's first commit that happened later, by its
+	// Time, and all after it, whatever their times are. To find it the stream
+	// is read from its beginning. Default: no commit is left out.
+	Until time.Time
+	// UntilRecorded does the same by the time that the log recorded.
+	UntilRecorded time.Time
 }
 
 // Head returns where a stream stands: the zero [Revision] if it has no events.
@@ -35,7 +43,8 @@ func (s *Store) Head(ctx context.Context, stream StreamID) (Revision, error) {
 	return tail.mark().revision(s.identity, stream), nil
 }
 
-// Read returns the events of a stream in the order of their versions. A stream
+// Read returns the events of a stream in the order of their versions, or in the
+// opposite one. A stream
 // without events, or a range beyond its end, yields nothing. The read sees
 // every commit that was acknowledged before the iteration began, and may not
 // see later ones.
@@ -105,6 +114,9 @@ func (r *reader) run(ctx context.Context) (err error) {
 	if tail.position == r.after.position && tail.digest != r.after.digest {
 		return r.corrupt(r.stream, tail.position, "another commit stands there than the one read before")
 	}
+	if err := r.bound(ctx); err != nil {
+		return err
+	}
 	if r.From > tail.last() || r.To < r.From {
 		return nil
 	}
@@ -118,8 +130,32 @@ func (r *reader) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if r.Backward {
+		return r.backward(ctx, lo, end)
+	}
 	return r.forward(ctx, lo, end)
 }
+
+// bound lowers To to the last version that the times let through.
+func (r *reader) bound(ctx context.Context) error {
+	if r.Until.IsZero() && r.UntilRecorded.IsZero() {
+		return nil
+	}
+	last := uint64(0)
+	for e, err := range r.Store.Read(ctx, r.stream, &ReadOptions{To: r.To}) {
+		if err != nil {
+			return err
+		}
+		if later(e.Time, r.Until) || later(e.Recorded, r.UntilRecorded) {
+			break
+		}
+		last = e.Version
+	}
+	r.To = last
+	return nil
+}
+
+func later(t, limit time.Time) bool { return !limit.IsZero() && t.After(limit) }
 
 // start returns the ordinal to read from: of the commit that holds From, or one
 // before it that tells the digest to check it against.
@@ -168,8 +204,13 @@ func (r *reader) forward(ctx context.Context, lo uint64, end *commit) error {
 			return err
 		}
 		for _, c := range commits {
-			if err := r.emit(c); err != nil {
+			if err := r.check(c); err != nil {
 				return err
+			}
+			for i := range c.events {
+				if err := r.emit(c.event(i)); err != nil {
+					return err
+				}
 			}
 		}
 		lo = hi + 1
@@ -177,19 +218,63 @@ func (r *reader) forward(ctx context.Context, lo uint64, end *commit) error {
 	return nil
 }
 
-// emit checks that a commit follows the one before it and yields its events
-// that are wanted.
-func (r *reader) emit(c *commit) error {
+// backward yields the commits from end down to ordinal lo, in windows that
+// grow, since who reads backward often wants a few only.
+func (r *reader) backward(ctx context.Context, lo uint64, end *commit) error {
+	const first, factor = 8, 4
+	base := r.prev
+	for size, top := uint64(first), end; ; size = min(size*factor, window) {
+		// One commit more than are yielded: to check the lowest one against,
+		// and to go on from.
+		from := lo
+		if top.ordinal-lo > size {
+			from = top.ordinal - size
+		}
+		commits, err := r.gather(ctx, from, top.ordinal, top, nil)
+		if err != nil {
+			return err
+		}
+		r.prev = mark{}
+		if from == lo {
+			r.prev = base
+		}
+		for _, c := range commits {
+			if err := r.check(c); err != nil {
+				return err
+			}
+		}
+		last := from == lo
+		if !last {
+			top, commits = commits[0], commits[1:]
+		}
+		for _, c := range slices.Backward(commits) {
+			for i := range slices.Backward(c.events) {
+				if err := r.emit(c.event(i)); err != nil {
+					return err
+				}
+			}
+		}
+		if last {
+			return nil
+		}
+	}
+}
+
+// check checks that a commit follows the one before it, where that is known.
+func (r *reader) check(c *commit) error {
 	if r.prev.ordinal > 0 || c.ordinal == 1 {
 		if err := follows(r.prev, c); err != "" {
 			return r.corrupt(r.stream, c.position, "%s", err)
 		}
 	}
 	r.prev = c.mark()
-	for i := range c.events {
-		if e := c.event(i); e.Version >= r.From && e.Version <= r.To && !r.yield(e, nil) {
-			return errStopped
-		}
+	return nil
+}
+
+// emit yields an event if it is wanted.
+func (r *reader) emit(e Event) error {
+	if e.Version >= r.From && e.Version <= r.To && !r.yield(e, nil) {
+		return errStopped
 	}
 	return nil
 }
@@ -205,158 +290,4 @@ func follows(prev mark, c *commit) string {
 		return "its digest is not that of its content and predecessor: one of them was altered"
 	}
 	return ""
-}
-
-// anchors returns the positions of the commits whose ordinal is a multiple of
-// the widest stride, from lo to end.
-func (r *reader) anchors(ctx context.Context, lo uint64, end *commit) (map[uint64]uint64, error) {
-	widest := strides[len(strides)-1]
-	positions := make(map[uint64]uint64, (end.ordinal-lo)/widest+1)
-	for c := end; ; {
-		lowest, at := uint64(0), uint64(0)
-		for ordinal, position := range c.names() {
-			if ordinal%widest == 0 && ordinal >= lo {
-				positions[ordinal] = position
-				lowest, at = ordinal, position
-			}
-		}
-		if lowest == 0 || lowest < lo+widest {
-			return positions, nil
-		}
-		got, err := r.fetch(ctx, r.stream, r.subj, at)
-		if err != nil {
-			return nil, err
-		}
-		if c = got[0]; c.ordinal != lowest {
-			return nil, r.corrupt(r.stream, at, "a later commit names it as number %d of the stream and it says %d", lowest, c.ordinal)
-		}
-	}
-}
-
-// gather fetches the commits of ordinals lo to hi: those whose positions are
-// known, and whatever these name, as soon as they are there. top is the last
-// commit where it is at hand, anchors are positions known already.
-func (r *reader) gather(ctx context.Context, lo, hi uint64, top *commit, anchors map[uint64]uint64) ([]*commit, error) {
-	commits := make([]*commit, hi-lo+1)
-	known := make([]uint64, hi-lo+1)
-	var fresh []uint64
-	learn := func(c *commit) ([]uint64, error) {
-		if c.ordinal < lo || c.ordinal > hi || known[c.ordinal-lo] != c.position {
-			return nil, r.corrupt(r.stream, c.position, "it says it is commit number %d of the stream, and later ones say otherwise", c.ordinal)
-		}
-		commits[c.ordinal-lo] = c
-		fresh = fresh[:0]
-		for ordinal, position := range c.names() {
-			if ordinal < lo {
-				break
-			}
-			switch known[ordinal-lo] {
-			case position:
-			case 0:
-				known[ordinal-lo] = position
-				fresh = append(fresh, position)
-			default:
-				return nil, r.corrupt(r.stream, c.position, "it and a later commit name different predecessors")
-			}
-		}
-		return fresh, nil
-	}
-	var begin []uint64
-	for ordinal, position := range anchors {
-		if lo <= ordinal && ordinal <= hi {
-			known[ordinal-lo] = position
-			begin = append(begin, position)
-		}
-	}
-	if top != nil {
-		known[top.ordinal-lo] = top.position
-		named, err := learn(top)
-		if err != nil {
-			return nil, err
-		}
-		begin = append(begin, named...)
-	}
-	if err := r.walk(ctx, r.stream, r.subj, begin, learn); err != nil {
-		return nil, err
-	}
-	if missing := slices.Index(commits, nil); missing >= 0 {
-		return nil, r.corrupt(r.stream, 0, "no later commit names number %d of the stream", lo+uint64(missing))
-	}
-	return commits, nil
-}
-
-// names yields the ordinals and positions that a commit names, newest first.
-func (c *commit) names() func(yield func(ordinal, position uint64) bool) {
-	return func(yield func(ordinal, position uint64) bool) {
-		var buf [maxAncestors]uint64
-		for i, ordinal := range ancestors(buf[:0], c.ordinal) {
-			if !yield(ordinal, c.back[i]) {
-				return
-			}
-		}
-	}
-}
-
-// nearest returns the position that c names of the earliest commit not before
-// the given ordinal, which is below c's own.
-func (c *commit) nearest(ordinal uint64) (position uint64) {
-	for o, p := range c.names() {
-		if o < ordinal {
-			break
-		}
-		position = p
-	}
-	return position
-}
-
-// seek returns the commit that holds a version, which is not above c's last.
-func (s *Store) seek(ctx context.Context, c *commit, subj string, version uint64) (*commit, error) {
-	for version < c.first {
-		// The commit sought has an ordinal of at most version, and of at least
-		// c's less one for each event between.
-		hi := min(version, c.ordinal-1)
-		lo := c.ordinal - min(c.ordinal-1, c.first-version)
-		positions := []uint64{c.nearest(hi)}
-		for ordinal, p := range c.names() {
-			if ordinal >= lo && ordinal < hi {
-				positions = append(positions, p)
-			}
-		}
-		candidates, err := s.fetch(ctx, c.stream, subj, positions...)
-		if err != nil {
-			return nil, err
-		}
-		before := c.ordinal
-		for _, candidate := range candidates {
-			if candidate.last() >= version && candidate.ordinal < c.ordinal {
-				c = candidate
-			}
-		}
-		if c.ordinal == before {
-			return nil, s.corrupt(c.stream, c.position, "version %d is not where the commits after it say", version)
-		}
-	}
-	return c, nil
-}
-
-// tailAtLeast returns a stream's last commit, which must not be before a
-// position that the server acknowledged once. On replicas it asks again for a
-// while: a leader that was cut off answers from the past.
-func (s *Store) tailAtLeast(ctx context.Context, stream StreamID, subj string, position uint64) (*commit, error) {
-	const persists = 5 * time.Second
-	retry := retrier{start: time.Now()}
-	for {
-		tail, err := s.tail(ctx, stream, subj)
-		at := tail.mark().position
-		if err != nil || at >= position {
-			return tail, err
-		}
-		lost := s.corrupt(stream, position, "the stream ends at position %d, before what the server acknowledged: the log lost commits or is another one", at)
-		if s.replicas == 1 || time.Since(retry.start) > persists {
-			return nil, lost
-		}
-		if err := retry.pause(ctx, lost); err != nil {
-			return nil, err
-		}
-	}
 }

@@ -224,7 +224,7 @@ func readLong(t *testing.T, s site) {
 			t.Errorf("from %d after %d to %d: read %d events, want %d to %d", opts.From, opts.After.Version, opts.To, len(got), first, last)
 		}
 	}
-	for range 25 {
+	for range 10 {
 		a := 1 + random.IntN(n)
 		b := a + random.IntN(n-a+1)
 		near := min(a+random.IntN(100), n)
