@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -27,8 +26,8 @@ type AppendOptions struct {
 	Time time.Time
 	// Metadata is stored with the commit, each pair as a CloudEvents
 	// extension attribute: keys are 1 to 20 of the characters a-z and 0-9,
-	// values any text without control characters, also empty. Well-known keys
-	// are "correlationid", "causationid", "traceparent" and "tracestate".
+	// values any text without control characters, also empty. It is added to
+	// the metadata of the context, see [WithMetadata] and [CausedBy].
 	Metadata map[string]string
 }
 
@@ -57,7 +56,7 @@ func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectatio
 	if opts == nil {
 		opts = &AppendOptions{}
 	}
-	c, err := newCommit(stream, events, opts)
+	c, err := newCommit(ctx, stream, events, opts)
 	if err != nil {
 		return Revision{}, err
 	}
@@ -91,7 +90,7 @@ func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectatio
 
 // newCommit checks what the caller gave and makes a commit of it that has no
 // place yet.
-func newCommit(stream StreamID, events []EventData, opts *AppendOptions) (*commit, error) {
+func newCommit(ctx context.Context, stream StreamID, events []EventData, opts *AppendOptions) (*commit, error) {
 	if len(events) == 0 {
 		return nil, &InvalidError{What: "commit", Reason: "has no events"}
 	}
@@ -109,12 +108,13 @@ func newCommit(stream StreamID, events []EventData, opts *AppendOptions) (*commi
 			return nil, err
 		}
 	}
-	for key, value := range opts.Metadata {
+	metadata := joinMetadata(contextMetadata(ctx), opts.Metadata)
+	for key, value := range metadata {
 		if err := checkMetadata(key, value); err != nil {
 			return nil, err
 		}
 	}
-	c := &commit{stream: stream, id: opts.CommitID, time: opts.Time.UTC(), metadata: maps.Clone(opts.Metadata), events: events}
+	c := &commit{stream: stream, id: opts.CommitID, time: opts.Time.UTC(), metadata: metadata, events: events}
 	if c.id == "" {
 		c.id = uuid.NewString()
 	} else if err := checkName("commit id", c.id); err != nil {
@@ -126,27 +126,6 @@ func newCommit(stream StreamID, events []EventData, opts *AppendOptions) (*commi
 		return nil, &InvalidError{What: "time", Reason: "is not in the years 1 to 9999"}
 	}
 	return c, nil
-}
-
-var reservedMetadata = map[string]bool{
-	"id": true, "type": true, "source": true, "specversion": true, "subject": true,
-	"time": true, "datacontenttype": true, "dataschema": true, "data": true,
-}
-
-func checkMetadata(key, value string) error {
-	const what = "metadata key"
-	if key == "" || len(key) > 20 {
-		return &InvalidError{What: what, Value: key, Reason: "must have 1 to 20 characters"}
-	}
-	for i := range len(key) {
-		if c := key[i]; !('a' <= c && c <= 'z' || '0' <= c && c <= '9') {
-			return &InvalidError{What: what, Value: key, Reason: "may have only the characters a-z and 0-9, as CloudEvents says"}
-		}
-	}
-	if reservedMetadata[key] {
-		return &InvalidError{What: what, Value: key, Reason: "is an attribute that CloudEvents defines"}
-	}
-	return checkCharacters("metadata value of "+key, value)
 }
 
 // An appender stores one commit.

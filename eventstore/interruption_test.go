@@ -119,10 +119,11 @@ func endedStored(t *testing.T, s site) {
 	wantTexts(t, c.direct, c.id, "a", "b", "a", "b", "a", "b", "a", "b", "a", "b")
 
 	// By a deadline it is the same.
+	at := head(t, c.direct, c.id)
 	c.proxy.hold(toClient)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	_, err := c.store.Append(ctx, c.id, head(t, c.direct, c.id), events("c"), nil)
+	_, err := c.store.Append(ctx, c.id, at, events("c"), nil)
 	if !errors.Is(err, eventstore.ErrUnknownOutcome) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a deadline ended the wait: %v", err)
 	}
@@ -181,7 +182,7 @@ func repeatedBlindly(t *testing.T, s site) {
 	at := add(t, store, id, base, events("a"), named("repeated"))
 	p.hold(toClient)
 	for _, expected := range []eventstore.Expectation{base, at} {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		_, err := store.Append(ctx, id, expected, events("a"), named("repeated"))
 		cancel()
 		if !errors.Is(err, eventstore.ErrUnknownOutcome) || !errors.Is(err, context.DeadlineExceeded) {
