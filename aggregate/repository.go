@@ -136,6 +136,8 @@ func (r *Repository[S, E]) execute(ctx context.Context, id string, command Comma
 		state, at, err := r.decide(ctx, id, l, command, opts)
 		var reused *eventstore.CommitIDReusedError
 		switch {
+		case errors.As(err, new(*RejectedError)):
+			return state, at, err // whatever Decide's own error matches
 		case errors.As(err, &reused):
 			// It was applied before what the fold remembers, within the
 			// duplicate window.
@@ -162,23 +164,28 @@ func (r *Repository[S, E]) decide(ctx context.Context, id string, l loaded[S], c
 	if len(events) == 0 {
 		return l.state, l.at, nil
 	}
-	data := make([]eventstore.EventData, len(events))
+	state, data := l.state, make([]eventstore.EventData, len(events))
 	for i, e := range events {
-		if data[i], err = r.codec.Encode(e); err != nil {
+		if data[i], e, err = r.encode(e); err != nil {
 			return l.state, l.at, fmt.Errorf("%s: nothing stored: %w", r.stream(id), err)
 		}
+		state = state.Evolve(e)
 	}
 	at, err := r.store.Append(ctx, r.stream(id), l.at, data, &eventstore.AppendOptions{
 		CommitID: opts.CommandID, Time: opts.Time, Metadata: opts.Metadata,
 	})
+	return state, at, err
+}
+
+// encode returns the stored form of an event, and the event as everybody will
+// read it back: the state must be what a load returns.
+func (r *Repository[S, E]) encode(event E) (eventstore.EventData, E, error) {
+	data, err := r.codec.Encode(event)
 	if err != nil {
-		return l.state, l.at, err
+		return data, event, err
 	}
-	state := l.state
-	for _, e := range events {
-		state = state.Evolve(e)
-	}
-	return state, at, nil
+	event, err = r.codec.Decode(eventstore.Event{EventData: data})
+	return data, event, err
 }
 
 // answerAgain answers for a command whose commit ended at the given version.
@@ -219,7 +226,7 @@ func pause(ctx context.Context, attempt int, last error) error {
 	case <-time.After(rand.N(min(first<<min(attempt, 16), longest))):
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w (%w)", context.Cause(ctx), last)
+		return fmt.Errorf("%w (%w)", ctx.Err(), last)
 	}
 }
 

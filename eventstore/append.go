@@ -47,7 +47,8 @@ type AppendOptions struct {
 // On failure nothing was stored, unless the error is an
 // [UnknownOutcomeError]; the others are [ConflictError], [CommitIDReusedError],
 // [InvalidError], [TooLargeError] and [CorruptionError]. Append itself repeats
-// what is safe to repeat until the context ends, and for at most half a minute.
+// what is safe to repeat until the context ends, or for about half a minute
+// without an answer and at most a minute.
 func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectation, events []EventData, opts *AppendOptions) (Revision, error) {
 	subj, err := subject(s.log, stream)
 	if err != nil {
@@ -61,7 +62,7 @@ func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectatio
 		return Revision{}, err
 	}
 	if err := ctx.Err(); err != nil {
-		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, context.Cause(ctx))
+		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, ended(ctx))
 	}
 	c.logID = s.identity
 	a := appender{Store: s, subj: subj, commit: c, named: opts.CommitID != ""}
@@ -201,6 +202,9 @@ func (a *appender) after(ctx context.Context, base mark, expected Expectation) (
 	retry := retrier{start: time.Now()}
 	for {
 		answer, err := a.publish(ctx, msg)
+		if err == nil && !answer.Duplicate && answer.Sequence <= base.position {
+			a.sent, err = true, fmt.Errorf("ack of position %d, which is not after %d", answer.Sequence, base.position)
+		}
 		if err == nil && !answer.Duplicate {
 			a.position = answer.Sequence
 			return a.revision(), nil
@@ -209,7 +213,7 @@ func (a *appender) after(ctx context.Context, base mark, expected Expectation) (
 			return a.duplicate(ctx, base, answer.Sequence)
 		}
 		if ctx.Err() != nil {
-			return Revision{}, a.unsettled(base, err)
+			return Revision{}, a.unsettled(base, fmt.Errorf("%w (%w)", ended(ctx), err))
 		}
 		next, tail, readErr := a.successor(ctx, base)
 		switch {
@@ -289,7 +293,7 @@ func (a *appender) publish(ctx context.Context, msg *nats.Msg) (ack, error) {
 		return ack{}, err
 	}
 	if status(reply) == statusNoResponders {
-		return ack{}, errors.New("the log has no leader")
+		return ack{}, errNoLeader
 	}
 	answer, err := parseAck(reply.Data)
 	switch {

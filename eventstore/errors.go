@@ -152,7 +152,7 @@ type UnsafeLogError struct {
 }
 
 func (e *UnsafeLogError) Error() string {
-	return fmt.Sprintf("log %s: its JetStream settings can lose or change history, so it is not opened: %q", e.Log, e.Problems)
+	return fmt.Sprintf("log %s: its JetStream settings can lose or change history, so it is not opened; change them, or use another log: %q", e.Log, e.Problems)
 }
 
 // Is reports whether target is [ErrUnsafeLog].

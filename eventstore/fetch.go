@@ -34,7 +34,6 @@ func (s *Store) tail(ctx context.Context, stream StreamID, subj string) (*commit
 // position that the server acknowledged once. On replicas it asks again for a
 // while: a leader that was cut off answers from the past.
 func (s *Store) tailAtLeast(ctx context.Context, stream StreamID, subj string, position uint64) (*commit, error) {
-	const persists = 5 * time.Second
 	retry := retrier{start: time.Now()}
 	for {
 		tail, err := s.tail(ctx, stream, subj)
@@ -43,7 +42,7 @@ func (s *Store) tailAtLeast(ctx context.Context, stream StreamID, subj string, p
 			return tail, err
 		}
 		lost := s.corrupt(stream, position, "the stream ends at position %d, before what the server acknowledged: the log lost commits or is another one", at)
-		if s.replicas == 1 || time.Since(retry.start) > persists {
+		if s.replicas == 1 || time.Since(retry.start) > staleness {
 			return nil, lost
 		}
 		if err := retry.pause(ctx, lost); err != nil {
@@ -147,8 +146,32 @@ func (s *Store) decodeStored(stream StreamID, want, got string, h nats.Header, d
 	return c, nil
 }
 
-// leaderGet asks the log's leader for one message, nil if there is none.
+// A leaderMessage is a message as the leader answers with it.
+type leaderMessage struct {
+	Subject  string    `json:"subject"`
+	Sequence uint64    `json:"seq"`
+	Header   []byte    `json:"hdrs"`
+	Data     []byte    `json:"data"`
+	Time     time.Time `json:"time"`
+}
+
+// leaderGet asks the log's leader for one commit, nil if there is none.
 func (s *Store) leaderGet(ctx context.Context, stream StreamID, subj string, req map[string]any) (*commit, error) {
+	msg, err := s.askLeader(ctx, req)
+	if err != nil || msg == nil {
+		return nil, err
+	}
+	var h nats.Header
+	if len(msg.Header) > 0 {
+		if h, err = nats.DecodeHeadersMsg(msg.Header); err != nil {
+			return nil, s.corrupt(stream, msg.Sequence, "its headers are malformed")
+		}
+	}
+	return s.decodeStored(stream, subj, msg.Subject, h, msg.Data, msg.Sequence, msg.Time)
+}
+
+// askLeader asks the log's leader for one message, nil if there is none.
+func (s *Store) askLeader(ctx context.Context, req map[string]any) (*leaderMessage, error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return nil, err
@@ -158,14 +181,8 @@ func (s *Store) leaderGet(ctx context.Context, stream StreamID, subj string, req
 		return nil, err
 	}
 	var answer struct {
-		Error   *apiError `json:"error"`
-		Message struct {
-			Subject  string    `json:"subject"`
-			Sequence uint64    `json:"seq"`
-			Header   []byte    `json:"hdrs"`
-			Data     []byte    `json:"data"`
-			Time     time.Time `json:"time"`
-		} `json:"message"`
+		Error   *apiError     `json:"error"`
+		Message leaderMessage `json:"message"`
 	}
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
 		return nil, s.unavailable(fmt.Errorf("malformed answer: %w", err))
@@ -176,14 +193,7 @@ func (s *Store) leaderGet(ctx context.Context, stream StreamID, subj string, req
 		}
 		return nil, s.unavailable(answer.Error)
 	}
-	msg := answer.Message
-	var h nats.Header
-	if len(msg.Header) > 0 {
-		if h, err = nats.DecodeHeadersMsg(msg.Header); err != nil {
-			return nil, s.corrupt(stream, msg.Sequence, "its headers are malformed")
-		}
-	}
-	return s.decodeStored(stream, subj, msg.Subject, h, msg.Data, msg.Sequence, msg.Time)
+	return &answer.Message, nil
 }
 
 // ask sends a read request until the server answers it, within the context
@@ -197,7 +207,9 @@ func (s *Store) ask(ctx context.Context, subj string, body []byte) (*nats.Msg, e
 		case err == nil && !transient(m):
 			return m, nil
 		case err == nil:
-			err = errors.New("the log has no leader")
+			if err = errNoLeader; retry.attempts == fewAttempts && s.gone(ctx) {
+				return nil, s.unavailable(jetstream.ErrStreamNotFound)
+			}
 		case !errors.Is(err, errNoAnswer):
 			return nil, s.unavailable(err)
 		}
@@ -205,6 +217,18 @@ func (s *Store) ask(ctx context.Context, subj string, body []byte) (*nats.Msg, e
 			return nil, s.unavailable(wait)
 		}
 	}
+}
+
+var errNoLeader = errors.New("the log has no leader")
+
+// fewAttempts is after how many the absence of a leader may mean more than an
+// election.
+const fewAttempts = 6
+
+// gone reports that the log was deleted.
+func (s *Store) gone(ctx context.Context) bool {
+	_, err := s.js.Stream(ctx, s.log)
+	return errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
 // transient reports an answer that says to ask again.
@@ -244,6 +268,6 @@ func (r *retrier) pause(ctx context.Context, last error) error {
 	case <-time.After(rand.N(wait) + wait/2):
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w (%w)", context.Cause(ctx), last)
+		return fmt.Errorf("%w (%w)", ended(ctx), last)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,7 +15,9 @@ import (
 
 // Log returns the events of all streams that were in the log when the
 // iteration began, in the order of their positions, from the commit after the
-// given position on; 0 is before the first. An empty rest ends at once.
+// given position on; 0 is before the first. An empty rest ends at once. A
+// position that the log has not reached is a [CorruptionError]: it was read
+// from a log that lost commits since, or from another one.
 //
 // Positions have no gaps, and each commit has the form a writer gives it:
 // otherwise a [CorruptionError] is yielded. Log does not follow the chains of
@@ -24,21 +27,21 @@ import (
 // An error is yielded last, with a zero Event. The server keeps a consumer
 // while the iteration runs and none after it.
 func (s *Store) Log(ctx context.Context, after uint64) iter.Seq2[Event, error] {
-	return s.events(ctx, after, s.Position)
+	return s.events(ctx, after, false)
 }
 
 // Follow is [Store.Log] without an end: after the last commit it waits for the
 // next. It ends with an error, which is that of the context unless something
 // else happened before.
 func (s *Store) Follow(ctx context.Context, after uint64) iter.Seq2[Event, error] {
-	return s.events(ctx, after, func(context.Context) (uint64, error) { return endless, nil })
+	return s.events(ctx, after, true)
 }
 
 const endless = ^uint64(0)
 
-func (s *Store) events(ctx context.Context, after uint64, end func(context.Context) (uint64, error)) iter.Seq2[Event, error] {
+func (s *Store) events(ctx context.Context, after uint64, follow bool) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		err := s.commits(ctx, after, end, func(c *commit, err error) error {
+		err := s.commits(ctx, after, follow, func(c *commit, err error) error {
 			if err != nil {
 				return err
 			}
@@ -55,24 +58,30 @@ func (s *Store) events(ctx context.Context, after uint64, end func(context.Conte
 	}
 }
 
-// commits hands over the commits after a position up to the end, each or why
-// there is none: damage, with which the caller may end the walk or go on.
-func (s *Store) commits(ctx context.Context, after uint64, end func(context.Context) (uint64, error), each func(*commit, error) error) error {
-	last, err := end(ctx)
-	if err != nil || after >= last {
+// commits hands over the commits after a position up to the log's present end,
+// or without an end, each or why there is none: damage, with which the caller
+// may end the walk or go on.
+func (s *Store) commits(ctx context.Context, after uint64, follow bool, each func(*commit, error) error) error {
+	last, err := s.reaches(ctx, after)
+	if err != nil || !follow && after == last {
 		return err
 	}
-	cur := cursor{Store: s, next: after + 1}
+	if follow {
+		last = endless
+	}
+	cur := cursor{Store: s, next: after + 1, last: last}
 	defer cur.close()
 	for cur.next <= last {
 		expected := cur.next
 		m, at, err := cur.message(ctx)
+		if errors.Is(err, errMissingEnd) {
+			return each(nil, s.missing(expected, last))
+		}
 		if err != nil {
 			return err
 		}
 		if at.Sequence.Stream != expected {
-			err := s.corrupt(StreamID{}, expected, "positions %d to %d are missing", expected, at.Sequence.Stream-1)
-			if err := each(nil, err); err != nil {
+			if err := each(nil, s.missing(expected, min(at.Sequence.Stream-1, last))); err != nil {
 				return err
 			}
 		}
@@ -84,6 +93,32 @@ func (s *Store) commits(ctx context.Context, after uint64, end func(context.Cont
 		}
 	}
 	return nil
+}
+
+func (s *Store) missing(first, last uint64) error {
+	if first == last {
+		return s.corrupt(StreamID{}, first, "the commit there is missing")
+	}
+	return s.corrupt(StreamID{}, first, "the commits from there to position %d are missing", last)
+}
+
+// reaches returns the log's last position, which must not be before one that
+// was read once.
+func (s *Store) reaches(ctx context.Context, position uint64) (uint64, error) {
+	retry := retrier{start: time.Now()}
+	for {
+		last, err := s.Position(ctx)
+		if err != nil || last >= position {
+			return last, err
+		}
+		err = s.corrupt(StreamID{}, position, "the log ends at position %d: it lost commits, or is another one than was read before", last)
+		if s.replicas == 1 || time.Since(retry.start) > staleness {
+			return last, err
+		}
+		if err := retry.pause(ctx, err); err != nil {
+			return last, err
+		}
+	}
 }
 
 func (s *Store) decodeMessage(m *nats.Msg, at *nats.MsgMetadata) (*commit, error) {
@@ -100,6 +135,7 @@ func (s *Store) decodeMessage(m *nats.Msg, at *nats.MsgMetadata) (*commit, error
 type cursor struct {
 	*Store
 	next     uint64 // position to read next
+	last     uint64 // position to read to
 	line     *line
 	consumer string
 	received uint64 // messages of this consumer
@@ -126,14 +162,20 @@ func (c *cursor) message(ctx context.Context) (*nats.Msg, *nats.MsgMetadata, err
 			return m, at, nil
 		}
 		if ctx.Err() != nil {
-			return nil, nil, fmt.Errorf("log %s: reading at position %d: %w", c.log, c.next, context.Cause(ctx))
+			return nil, nil, fmt.Errorf("log %s: reading at position %d: %w", c.log, c.next, ended(ctx))
 		}
 		if err == nil {
 			retry = retrier{start: time.Now()} // idle, and the server is there
 			continue
 		}
+		if errors.Is(err, errMissingEnd) {
+			return nil, nil, err
+		}
 		c.close()
-		if err := retry.pause(ctx, err); err != nil {
+		if !errors.Is(err, nats.ErrConnectionClosed) {
+			err = retry.pause(ctx, err)
+		}
+		if err != nil {
 			return nil, nil, c.unavailable(err)
 		}
 	}
@@ -155,22 +197,8 @@ func (c *cursor) receive(ctx context.Context) (*nats.Msg, *nats.MsgMetadata, err
 	if err != nil {
 		return nil, nil, err
 	}
-	switch status(m) {
-	case "":
-	case "100": // heartbeat
-		if last, err := parseNumber(m.Header.Get("Nats-Last-Consumer")); err != nil || last != c.received {
-			return nil, nil, errors.New("messages were lost on the way")
-		}
-		return nil, nil, nil
-	case "408", "409": // a pull is over
-		unused, err := parseNumber(m.Header.Get("Nats-Pending-Messages"))
-		if err != nil {
-			return nil, nil, fmt.Errorf("the server ended a pull: %s", clip(m.Header.Get("Description")))
-		}
-		c.pulled -= int(unused)
-		return nil, nil, nil
-	default:
-		return nil, nil, fmt.Errorf("the server answered with status %s", clip(status(m)))
+	if !strings.HasPrefix(m.Reply, "$JS.ACK.") {
+		return nil, nil, c.control(ctx, m)
 	}
 	at, err := m.Metadata()
 	if err != nil {
@@ -184,6 +212,42 @@ func (c *cursor) receive(ctx context.Context) (*nats.Msg, *nats.MsgMetadata, err
 	c.received++
 	return m, at, nil
 }
+
+// control acts on what the server says about the consumer.
+func (c *cursor) control(ctx context.Context, m *nats.Msg) error {
+	switch status(m) {
+	case "100": // heartbeat: there is nothing more to deliver
+		if last, err := parseNumber(m.Header.Get("Nats-Last-Consumer")); err != nil || last != c.received {
+			return errors.New("messages were lost on the way")
+		}
+		return c.checkEnd(ctx)
+	case "408", "409": // a pull is over
+		unused, err := parseNumber(m.Header.Get("Nats-Pending-Messages"))
+		if err != nil {
+			return fmt.Errorf("the server ended a pull: %s", clip(m.Header.Get("Description")))
+		}
+		c.pulled -= int(unused)
+		return nil
+	}
+	return fmt.Errorf("the server answered with status %s", clip(status(m)))
+}
+
+// checkEnd is for a cursor that waits for a position which the log had when the
+// walk began. If the leader cannot read anything from there on it is lost: a
+// consumer passes over what it cannot read, and then waits for ever.
+func (c *cursor) checkEnd(ctx context.Context) error {
+	if c.last == endless {
+		return nil
+	}
+	answer, err := c.askLeader(ctx, map[string]any{"seq": c.next, "next_by_subj": ">"})
+	if err == nil && answer == nil {
+		return errMissingEnd
+	}
+	return err
+}
+
+// errMissingEnd says that the log has nothing more, and should have.
+var errMissingEnd = errors.New("the log's end is missing")
 
 // open makes the consumer.
 func (c *cursor) open(ctx context.Context) (err error) {
@@ -213,7 +277,7 @@ func (c *cursor) pull() error {
 	c.pulled += pullBatch
 	size := pullBytes + c.reads.nc.MaxPayload()
 	body := fmt.Appendf(nil, request, pullBatch, size, abandoned/2, heartbeat)
-	return c.reads.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+c.log+"."+c.consumer, c.line.prefix+"0", body)
+	return c.reads.nc.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+c.log+"."+c.consumer, c.line.reply, body)
 }
 
 // close removes the consumer from the server and drops the line, on which more

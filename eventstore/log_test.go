@@ -104,7 +104,7 @@ func logFrom(t *testing.T, s site) {
 	log := s.log(t, "log-from", nil)
 	all := scatter(t, log, commits)
 	random := eventstore.Seeded(t)
-	for _, after := range []uint64{0, 1, 2, commits - 1, commits, commits + 1, ^uint64(0) - 1, ^uint64(0), uint64(random.IntN(commits)), uint64(random.IntN(commits))} {
+	for _, after := range []uint64{0, 1, 2, commits - 1, commits, uint64(random.IntN(commits)), uint64(random.IntN(commits))} {
 		var want []eventstore.Event
 		for _, e := range all {
 			if e.Position > after {

@@ -114,6 +114,9 @@ func (r *reader) run(ctx context.Context) (err error) {
 	if tail.position == r.after.position && tail.digest != r.after.digest {
 		return r.corrupt(r.stream, tail.position, "another commit stands there than the one read before")
 	}
+	if r.after.version > 0 && tail.position > r.after.position && (tail.ordinal <= r.after.ordinal || tail.first <= r.after.version) {
+		return r.corrupt(r.stream, tail.position, "it is commit number %d of its stream, after number %d at position %d was read", tail.ordinal, r.after.ordinal, r.after.position)
+	}
 	if err := r.bound(ctx); err != nil {
 		return err
 	}

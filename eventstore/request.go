@@ -11,21 +11,31 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // A line is a reply address of its own: a subscription whose messages go
 // straight to whoever holds the line, with no dispatcher between. Lines are
-// kept and used again; one that may still get an answer is dropped instead, so
-// that no answer ever reaches the wrong request.
+// kept and used again, under a new number each time, so that no answer ever
+// reaches the wrong request; one that may still get answers is dropped instead.
 type line struct {
 	sub     *nats.Subscription
 	replies chan *nats.Msg
 	prefix  string // reply subjects are prefix + number
+	number  uint64
+	reply   string // where answers are expected now
 	timer   *time.Timer
 }
 
 const (
-	maxPipelined = 256 // messages asked for at once on one line
+	// How many messages are asked for at once on one line: some to begin with,
+	// then as many as the largest one so far lets expect to stay under the
+	// bytes. The server closes a connection that is too far behind.
+	minPipelined   = 8
+	firstPipelined = 32
+	maxPipelined   = 256
+	pipelinedBytes = 8 << 20
+
 	maxIdleLines = 128
 )
 
@@ -42,6 +52,7 @@ func (x *exchange) take() (*line, error) {
 		l := x.idle[n-1]
 		x.idle = x.idle[:n-1]
 		x.mu.Unlock()
+		l.renumber()
 		return l, nil
 	}
 	x.mu.Unlock()
@@ -50,9 +61,15 @@ func (x *exchange) take() (*line, error) {
 		prefix:  x.nc.NewInbox() + ".",
 		timer:   time.NewTimer(time.Hour),
 	}
+	l.renumber()
 	var err error
 	l.sub, err = x.nc.ChanSubscribe(l.prefix+"*", l.replies)
 	return l, err
+}
+
+func (l *line) renumber() {
+	l.number++
+	l.reply = l.prefix + strconv.FormatUint(l.number, 10)
 }
 
 // give takes a line back. quiet says that every request on it was answered.
@@ -73,7 +90,7 @@ func (x *exchange) give(l *line, quiet bool) {
 // time, or before the end of the context.
 var errNoAnswer = errors.New("no answer from the server")
 
-// receive waits for the next answer, at most until the line's timer ends.
+// receive waits for the next message, at most until the line's timer ends.
 func (l *line) receive(ctx context.Context) (*nats.Msg, error) {
 	select {
 	case m := <-l.replies:
@@ -81,8 +98,28 @@ func (l *line) receive(ctx context.Context) (*nats.Msg, error) {
 	case <-l.timer.C:
 		return nil, errNoAnswer
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: %w", errNoAnswer, context.Cause(ctx))
+		return nil, fmt.Errorf("%w: %w", errNoAnswer, ended(ctx))
 	}
+}
+
+// answer is receive for answers to the line's present number. Others are for
+// earlier requests, which somebody answered a second time.
+func (l *line) answer(ctx context.Context) (*nats.Msg, error) {
+	for {
+		if m, err := l.receive(ctx); err != nil || m.Subject == l.reply {
+			return m, err
+		}
+	}
+}
+
+// ended says why a context has ended: its error, and the cause where it was
+// given another.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(err, cause) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // request sends msg and returns its one answer.
@@ -91,13 +128,13 @@ func (x *exchange) request(ctx context.Context, msg *nats.Msg, wait time.Duratio
 	if err != nil {
 		return nil, err
 	}
-	msg.Reply = l.prefix + "0"
+	msg.Reply = l.reply
 	if err := x.nc.PublishMsg(msg); err != nil {
 		x.give(l, true)
 		return nil, err
 	}
 	l.timer.Reset(wait)
-	reply, err := l.receive(ctx)
+	reply, err := l.answer(ctx)
 	x.give(l, err == nil)
 	return reply, err
 }
@@ -111,18 +148,18 @@ func (x *exchange) pipeline(ctx context.Context, log string, wait time.Duration,
 	if err != nil {
 		return err
 	}
-	subj, reply := "$JS.API.DIRECT.GET."+log, l.prefix+"0"
+	subj := "$JS.API.DIRECT.GET." + log
 	var buf [32]byte
-	pending := 0
+	pending, limit, largest := 0, firstPipelined, 1
 	defer func() { x.give(l, pending == 0) }()
 	for {
-		for pending < maxPipelined {
+		for pending < limit {
 			position, ok := next()
 			if !ok {
 				break
 			}
 			body := strconv.AppendUint(append(buf[:0], `{"seq":`...), position, 10)
-			if err := x.nc.PublishRequest(subj, reply, append(body, '}')); err != nil {
+			if err := x.nc.PublishRequest(subj, l.reply, append(body, '}')); err != nil {
 				return err
 			}
 			pending++
@@ -131,19 +168,25 @@ func (x *exchange) pipeline(ctx context.Context, log string, wait time.Duration,
 			return nil
 		}
 		l.timer.Reset(wait)
-		m, err := l.receive(ctx)
+		m, err := l.answer(ctx)
 		if err != nil {
 			return err
 		}
 		pending--
+		largest = max(largest, m.Size())
+		limit = min(max(pipelinedBytes/largest, minPipelined), maxPipelined)
 		if err := answer(m); err != nil {
 			return err
 		}
 	}
 }
 
-// status returns the status code of an answer without content, or "".
+// status returns the status code of an answer without content, or "". What the
+// log holds has a sequence that the server adds, whatever its own headers say.
 func status(m *nats.Msg) string {
+	if len(m.Header[jetstream.SequenceHeader]) > 0 {
+		return ""
+	}
 	if v := m.Header["Status"]; len(v) > 0 {
 		return v[len(v)-1]
 	}
@@ -170,7 +213,6 @@ func (e *apiError) Error() string {
 const (
 	codeNotAvailable   = 10008 // system temporarily unavailable
 	codeNoMessage      = 10037
-	codeStreamNotFound = 10059
 	codeWrongSequence  = 10071
 	codeInProcess      = 10158 // the same message id is being stored
 	codeWrongSequence2 = 10164 // another write to the subject is being stored

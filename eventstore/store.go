@@ -50,6 +50,10 @@ type Options struct {
 // about ten seconds.
 const patience = 30 * time.Second
 
+// staleness bounds for how long a leader that was cut off may answer from the
+// past: the server checks every 10 seconds for a quorum lost 10 seconds ago.
+const staleness = 20 * time.Second
+
 const (
 	metaFormat = "headwater"
 	metaID     = "headwater-id"
@@ -65,6 +69,9 @@ const (
 func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store, error) {
 	if err := checkToken("log name", log); err != nil {
 		return nil, err
+	}
+	if nc == nil {
+		return nil, &InvalidError{What: "connection", Reason: "is nil"}
 	}
 	if opts == nil {
 		opts = &Options{}
@@ -106,7 +113,7 @@ func (s *Store) Position(ctx context.Context) (uint64, error) {
 		if err == nil {
 			return stream.CachedInfo().State.LastSeq, nil
 		}
-		if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, nats.ErrConnectionClosed) {
 			err = retry.pause(ctx, err)
 		}
 		if err != nil {
@@ -116,13 +123,34 @@ func (s *Store) Position(ctx context.Context) (uint64, error) {
 }
 
 func openStream(ctx context.Context, js jetstream.JetStream, log string, opts *Options) (*jetstream.StreamInfo, error) {
-	stream, err := js.Stream(ctx, log)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		stream, err = js.CreateStream(ctx, settings(log, opts))
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			// Another process created it just now, with its own identity.
-			stream, err = js.Stream(ctx, log)
+	const attempt = 5 * time.Second
+	cfg := settings(log, opts)
+	retry := retrier{start: time.Now()}
+	for {
+		info, err := openOnce(ctx, js, cfg, attempt)
+		var refused *jetstream.APIError
+		switch {
+		case err == nil:
+			return info, nil
+		case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+			return nil, err
+		case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
+			// Another process is creating it, with its own identity.
+		case errors.As(err, &refused) && refused.ErrorCode != codeNotAvailable:
+			return nil, err
 		}
+		if err := retry.pause(ctx, err); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+	}
+}
+
+func openOnce(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig, wait time.Duration) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	stream, err := js.Stream(ctx, cfg.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, cfg)
 	}
 	if err != nil {
 		return nil, err
@@ -178,6 +206,10 @@ func unsafe(log string, c jetstream.StreamConfig) []string {
 	check(c.AllowMsgTTL, "messages can expire")
 	check(c.AllowMsgSchedules, "scheduled messages can be written")
 	check(c.AllowMsgCounter, "messages can be counters")
+	check(c.FirstSeq > 1, "its first position is not 1")
+	check(c.Sealed, "it is sealed")
+	check(c.MaxMsgSize > 0, "it refuses messages that the server would take")
+	check(c.MaxConsumers > 0, "it limits the number of readers")
 	check(c.NoAck, "appends are not acknowledged")
 	check(c.PersistMode == jetstream.AsyncPersistMode, "appends are acknowledged before they are written")
 	check(c.Mirror != nil || len(c.Sources) > 0, "it copies other streams")

@@ -100,7 +100,7 @@ func checkCharacters(what, s string) error {
 	}
 	for _, r := range s {
 		if r < 0x20 || 0x7f <= r && r <= 0x9f || isNoncharacter(r) {
-			return &InvalidError{What: what, Value: s, Reason: "has a control character"}
+			return &InvalidError{What: what, Value: s, Reason: "has a control character or a noncharacter"}
 		}
 	}
 	return nil

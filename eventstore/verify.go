@@ -29,7 +29,7 @@ const maxDamage = 1000
 func (s *Store) Verify(ctx context.Context) (*Report, error) {
 	report := &Report{}
 	heads := make(map[StreamID]mark)
-	err := s.commits(ctx, 0, s.Position, func(c *commit, err error) error {
+	err := s.commits(ctx, 0, false, func(c *commit, err error) error {
 		var damage *CorruptionError
 		if errors.As(err, &damage) {
 			report.add(damage)

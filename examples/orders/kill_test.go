@@ -22,7 +22,7 @@ import (
 )
 
 // seedEnv sets the seed of the moments at which TestImportKilled kills.
-const seedEnv = "HEADWATER_TEST_SEED"
+const seedEnv = "HEADWATER_SEED"
 
 // bigImport returns the arguments of an import of several hundred orders:
 // Northwind's where they are, made-up ones elsewhere.
