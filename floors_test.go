@@ -22,7 +22,7 @@ var floors = map[string][]string{
 // What a program that only uses the engine must not link: these packages, and
 // of other modules whatever begins so.
 var heavy = []string{
-	"testing", "database/sql", "github.com/nats-io/nats-server/",
+	"testing", "database/sql", "github.com/nats-io/nats-server/", "go.etcd.io/bbolt",
 	"go.uber.org/goleak", "github.com/prometheus/", "go.opentelemetry.io/",
 }
 
@@ -48,6 +48,29 @@ func TestEngineIsLight(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Only embedded brings the server in.
+func TestServerIsEmbedded(t *testing.T) {
+	t.Parallel()
+	const format = `{{range .Imports}}{{$.ImportPath}} {{.}}{{"\n"}}{{end}}`
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", format, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	imported := false
+	for line := range strings.Lines(string(out)) {
+		pkg, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.HasPrefix(imports, "github.com/nats-io/nats-server/") {
+			continue
+		}
+		if imported = true; pkg != module+"embedded" {
+			t.Errorf("%s imports %s", pkg, imports)
+		}
+	}
+	if !imported {
+		t.Error("nothing imports the server: the test looks for the wrong name")
 	}
 }
 

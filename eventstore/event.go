@@ -32,9 +32,9 @@ type Event struct {
 	commit *commit
 }
 
-// ID returns the event's id, unique within its stream: the commit's id, and
-// where the commit has several events, '#' and the event's number among them,
-// from 1.
+// ID returns the event's id: the commit's id, and where the commit has several
+// events, '#' and the event's number among them, from 1. It is unique within
+// its stream if the commit ids are and none ends in '#' and a number.
 func (e Event) ID() string {
 	if e.commit == nil || len(e.commit.events) == 1 {
 		return e.CommitID

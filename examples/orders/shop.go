@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/headwater-go/headwater/aggregate"
 	"github.com/headwater-go/headwater/embedded"
@@ -54,14 +55,11 @@ func (s *shop) open(ctx context.Context) error {
 // visitShop opens the shop in a folder to look at it, and refuses to make one:
 // a mistyped name is more likely than a wish to see nothing.
 func visitShop(ctx context.Context, dir string) (*shop, error) {
-	entries, err := os.ReadDir(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no folder %s: name the one to look at with -data, or import orders into it first", dir)
-	case err != nil:
-		return nil, err
-	case len(entries) == 0:
-		return nil, fmt.Errorf("the folder %s is empty: import orders into it first", dir)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "jetstream")); err != nil {
+		return nil, fmt.Errorf("the folder %s holds no orders: import some into it first, or name another with -data", dir)
 	}
 	return openShop(ctx, dir)
 }

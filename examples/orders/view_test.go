@@ -55,7 +55,7 @@ func TestLookMakesNoFolder(t *testing.T) {
 	for _, args := range [][]string{{"show", "1"}, {"history", "1"}, {"report"}} {
 		requireFailure(t, "orders: there is no folder "+missing+": name the one to look at with -data, or import orders into it first\n",
 			append(args, "-data", missing)...)
-		requireFailure(t, "orders: the folder "+empty+" is empty: import orders into it first\n",
+		requireFailure(t, "orders: the folder "+empty+" holds no orders: import some into it first, or name another with -data\n",
 			append(args, "-data", empty)...)
 	}
 	if _, err := os.Stat(missing); !os.IsNotExist(err) {
