@@ -1,0 +1,18 @@
+// Package bench measures the event store against the client library below it,
+// with both in one process, on one server, writing and reading the same bytes.
+//
+//	go test -run '^$' -bench . -benchtime 30x ./bench
+//
+// What comes out are ratios. The machine, the disk and whatever else runs at
+// the moment decide how many commits a second there are, but they do so for
+// both sides alike: ours and its rivals take turns, some fifty milliseconds
+// each, in the order A B B A, and each such round gives one ratio of their
+// rates. One iteration is one round, so -benchtime 30x takes thirty of them.
+//
+// A ratio is reported by its median, as "ours/rival", with the 10th and the
+// 90th percentile of the rounds beside it, which say how far to trust it. Above
+// 1 ours is the faster. The rates themselves, such as "ours-commits/s", are
+// medians too and are there for orientation only.
+//
+// -short makes the turns and the log small, to see that everything runs.
+package bench
