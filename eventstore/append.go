@@ -48,7 +48,8 @@ type AppendOptions struct {
 // [UnknownOutcomeError]; the others are [ConflictError], [CommitIDReusedError],
 // [InvalidError], [TooLargeError] and [CorruptionError]. Append itself repeats
 // what is safe to repeat until the context ends, or for about half a minute
-// without an answer and at most a minute.
+// without an answer, and at most a minute. With Any and Exists it goes on for as
+// long as other writers are faster.
 func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectation, events []EventData, opts *AppendOptions) (Revision, error) {
 	subj, err := subject(s.log, stream)
 	if err != nil {
@@ -159,6 +160,7 @@ func (a *appender) anywhere(ctx context.Context, expected Existence) (Revision, 
 		if !errors.Is(err, ErrConflict) {
 			return rev, err
 		}
+		retry.start = time.Now() // the server answers; other writers are faster
 		if wait := retry.pause(ctx, err); wait != nil {
 			return Revision{}, wait
 		}
