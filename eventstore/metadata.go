@@ -63,6 +63,13 @@ var reservedMetadata = map[string]bool{
 }
 
 func checkMetadata(key, value string) error {
+	if err := checkMetadataKey(key); err != nil {
+		return err
+	}
+	return checkCharacters("metadata value of "+key, value)
+}
+
+func checkMetadataKey(key string) error {
 	const what = "metadata key"
 	if key == "" || len(key) > 20 {
 		return &InvalidError{What: what, Value: key, Reason: "must have 1 to 20 characters"}
@@ -75,5 +82,5 @@ func checkMetadata(key, value string) error {
 	if reservedMetadata[key] {
 		return &InvalidError{What: what, Value: key, Reason: "is an attribute that CloudEvents defines"}
 	}
-	return checkCharacters("metadata value of "+key, value)
+	return nil
 }

@@ -304,7 +304,7 @@ func (c *commit) decodeAttributes(h nats.Header) error {
 			if c.metadata == nil {
 				c.metadata = make(map[string]string)
 			}
-			c.metadata[name] = value
+			c.metadata[name], err = value, checkMetadataKey(name)
 		}
 		if err != nil {
 			return err
