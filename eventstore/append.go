@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Remembered is how many of a stream's last commits are searched for a
@@ -66,6 +67,9 @@ func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectatio
 		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, ended(ctx))
 	}
 	c.logID = s.identity
+	if err := s.water.check(); err != nil {
+		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, err)
+	}
 	a := appender{Store: s, subj: subj, commit: c, named: opts.CommitID != ""}
 	switch e := expected.(type) {
 	case Revision:
@@ -137,7 +141,13 @@ type appender struct {
 	subj  string
 	named bool // the caller chose the commit's id, so it may be stored already
 	sent  bool // a message of it went out, and its fate is not known
+
+	// absent says that the stream is known to have no commit: a server that
+	// lost its commits would take a second first one.
+	absent bool
 }
+
+var errExists = errors.New("the stream has commits")
 
 // anywhere appends after whatever is there.
 func (a *appender) anywhere(ctx context.Context, expected Existence) (Revision, error) {
@@ -156,6 +166,7 @@ func (a *appender) anywhere(ctx context.Context, expected Existence) (Revision, 
 		if expected == Exists && base.version == 0 {
 			return Revision{}, &ConflictError{Stream: a.stream, Expected: expected}
 		}
+		a.absent = tail == nil
 		rev, err := a.after(ctx, base, expected)
 		if !errors.Is(err, ErrConflict) {
 			return rev, err
@@ -203,13 +214,10 @@ func (a *appender) after(ctx context.Context, base mark, expected Expectation) (
 	}
 	retry := retrier{start: time.Now()}
 	for {
-		answer, err := a.publish(ctx, msg)
-		if err == nil && !answer.Duplicate && answer.Sequence <= base.position {
-			a.sent, err = true, fmt.Errorf("ack of position %d, which is not after %d", answer.Sequence, base.position)
-		}
+		told := max(a.water.before(), base.position)
+		answer, err := a.publish(ctx, base, msg)
 		if err == nil && !answer.Duplicate {
-			a.position = answer.Sequence
-			return a.revision(), nil
+			return a.stored(answer.Sequence, told)
 		}
 		if err == nil {
 			return a.duplicate(ctx, base, answer.Sequence)
@@ -232,10 +240,25 @@ func (a *appender) after(ctx context.Context, base mark, expected Expectation) (
 		}
 		// The stream still ends at base: the message may go out again, and
 		// the guard lets at most one of them in.
+		var refused *jetstream.APIError
+		if errors.As(err, &refused) && refused.ErrorCode == codeWrongSequence && a.replicas > 1 {
+			err = fmt.Errorf("the log's leader does not find the stream's last commit, and other nodes do; make another one the leader: %w", err)
+		}
 		if wait := retry.pause(ctx, err); wait != nil {
 			return Revision{}, a.unsettled(base, wait)
 		}
 	}
+}
+
+// stored answers with the commit at the position that the server gave it, which
+// must be after all that it had acknowledged before.
+func (a *appender) stored(position, told uint64) (Revision, error) {
+	if position <= told {
+		return Revision{}, a.corrupt(a.stream, position, "the server stored commit %s there, and had acknowledged position %d before: the log lost commits and goes on from an older state", clip(a.id), told)
+	}
+	a.position = position
+	a.water.rise(a.commit, a.subj)
+	return a.revision(), nil
 }
 
 // unsettled is the error for an append that ends without its fate known. If the
@@ -288,7 +311,17 @@ func (a *appender) fits(msg *nats.Msg) error {
 
 // publish sends the commit once. An error is final if definite says so; after
 // any other the stream tells.
-func (a *appender) publish(ctx context.Context, msg *nats.Msg) (ack, error) {
+func (a *appender) publish(ctx context.Context, base mark, msg *nats.Msg) (ack, error) {
+	if base.ordinal == 0 && !a.absent && !a.sound() {
+		tail, err := a.tail(ctx, a.stream, a.subj)
+		if err == nil && tail != nil {
+			err = errExists
+		}
+		if err != nil {
+			return ack{}, err
+		}
+		a.absent = true
+	}
 	reply, err := a.writes.request(ctx, msg, a.wait)
 	if err != nil {
 		a.sent = a.sent || errors.Is(err, errNoAnswer)
@@ -316,13 +349,13 @@ func definite(err error) bool {
 	if errors.Is(err, ErrUnsafeLog) || errors.Is(err, nats.ErrMaxPayload) {
 		return true
 	}
-	var refused *apiError
-	return errors.As(err, &refused) && !unclear[refused.ErrCode]
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && !unclear[refused.ErrorCode]
 }
 
 // unclear are the refusals that may be about an earlier message of the same
 // commit, or pass.
-var unclear = map[int]bool{
+var unclear = map[jetstream.ErrorCode]bool{
 	codeWrongSequence: true, codeWrongSequence2: true, codeInProcess: true, codeNotAvailable: true,
 	10167: true, // too many requests: the stream's queue is full
 }

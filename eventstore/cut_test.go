@@ -129,7 +129,7 @@ func wantOnce(t *testing.T, store *eventstore.Store, made [][]cut) {
 			}
 		}
 	}
-	report, err := store.Verify(t.Context())
+	report, err := store.Verify(t.Context(), nil)
 	if err != nil || report.Events != uint64(want) || report.Commits != uint64(appends) || len(report.Damage) > 0 {
 		t.Errorf("%d appends of %d events left %+v, %v", appends, want, report, err)
 	}
@@ -167,10 +167,10 @@ func readOverCuts(t *testing.T, s site) {
 		return store.Read(ctx, id, nil)
 	})
 	over("Log", 100_000, all, func(store *eventstore.Store) iter.Seq2[eventstore.Event, error] {
-		return store.Log(ctx, 0)
+		return store.Log(ctx, 0, nil)
 	})
 	over("Follow", 100_000, all, func(store *eventstore.Store) iter.Seq2[eventstore.Event, error] {
-		return first(len(all), store.Follow(ctx, 0))
+		return first(len(all), store.Follow(ctx, 0, nil))
 	})
 	over("Verify", 100_000, nil, func(store *eventstore.Store) iter.Seq2[eventstore.Event, error] {
 		return verified(ctx, t, store, len(all))
@@ -193,7 +193,7 @@ func first(n int, events iter.Seq2[eventstore.Event, error]) iter.Seq2[eventstor
 // verified verifies a log, which must be undamaged. It yields no events.
 func verified(ctx context.Context, t *testing.T, store *eventstore.Store, events int) iter.Seq2[eventstore.Event, error] {
 	return func(yield func(eventstore.Event, error) bool) {
-		report, err := store.Verify(ctx)
+		report, err := store.Verify(ctx, nil)
 		if err != nil {
 			yield(eventstore.Event{}, err)
 		} else if report.Events != uint64(events) || len(report.Damage) > 0 {

@@ -136,7 +136,7 @@ func ExampleStore_Follow() {
 	place("1")
 	place("2")
 	handled := uint64(0)
-	for event, err := range store.Follow(ctx, handled) {
+	for event, err := range store.Follow(ctx, handled, nil) {
 		if errors.Is(err, context.Canceled) {
 			break
 		}

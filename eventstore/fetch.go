@@ -16,18 +16,136 @@ import (
 
 // tail returns the last commit of a stream, nil if it has none. On a
 // replicated log it asks the leader: another replica may be behind.
+//
+// A server that cannot read the last message of a subject says that there is
+// none, or takes an earlier one for the last. What it counts tells, so it is
+// asked for that as well, at the same time, unless all of the log is known to
+// be readable.
 func (s *Store) tail(ctx context.Context, stream StreamID, subj string) (*commit, error) {
-	if s.replicas > 1 {
-		return s.leaderGet(ctx, stream, subj, map[string]any{"last_by_subj": subj})
+	if s.sound() {
+		return s.last(ctx, stream, subj)
 	}
-	m, err := s.ask(ctx, "$JS.API.DIRECT.GET."+s.log+"."+subj, nil)
+	counted := make(chan error, 1)
+	var have count
+	go func() {
+		var err error
+		have, err = s.count(ctx, subj)
+		counted <- err
+	}()
+	tail, err := s.last(ctx, stream, subj)
+	if err := cmp.Or(err, <-counted); err != nil {
+		return nil, err
+	}
+	if have.complete() && tail.mark().ordinal < have.commits {
+		// One may have come in between.
+		if tail, err = s.last(ctx, stream, subj); err != nil {
+			return nil, err
+		}
+	}
+	if !have.complete() || tail.mark().ordinal < have.commits {
+		return s.hidden(ctx, stream, subj, tail, have)
+	}
+	return tail, nil
+}
+
+// last returns what the server takes for the last commit of a stream.
+func (s *Store) last(ctx context.Context, stream StreamID, subj string) (*commit, error) {
+	var m *stored
+	var err error
+	if s.replicas > 1 {
+		m, err = s.askLeader(ctx, map[string]any{"last_by_subj": subj})
+	} else {
+		m, err = s.askDirect(ctx, "."+subj, nil)
+	}
+	if err != nil || m == nil {
+		return nil, err
+	}
+	return s.decodeStored(stream, subj, m)
+}
+
+// hidden returns the last commit of a stream from the replicas, where the
+// leader lost messages.
+func (s *Store) hidden(ctx context.Context, stream StreamID, subj string, tail *commit, have count) (*commit, error) {
+	m, err := s.elsewhere(ctx, map[string]any{"last_by_subj": subj})
 	if err != nil {
 		return nil, err
 	}
-	if status(m) == statusNotFound {
+	if m != nil && m.position > tail.mark().position {
+		if tail, err = s.decodeStored(stream, subj, m); err != nil {
+			return nil, err
+		}
+	}
+	switch ordinal := tail.mark().ordinal; {
+	case ordinal < have.commits:
+		return nil, s.corrupt(stream, tail.mark().position, "the server has %d commits of the stream, and the last one that it can read is number %d", have.commits, ordinal)
+	case s.replicas == 1 && !s.damaged:
+		return nil, s.corrupt(stream, tail.mark().position, "the server lost messages, %s: the stream's last one may be among them", have)
+	}
+	return tail, nil
+}
+
+// count is what the server counts.
+type count struct {
+	commits           uint64 // of one stream
+	messages          uint64 // in the log
+	first, last, gone uint64 // positions
+}
+
+// complete reports whether there are messages at all positions.
+func (c count) complete() bool {
+	return c.gone == 0 && c.first <= 1 && c.messages == c.last
+}
+
+func (c count) String() string {
+	return fmt.Sprintf("of which it has %d at the positions %d to %d", c.messages, c.first, c.last)
+}
+
+// count asks the log's leader.
+func (s *Store) count(ctx context.Context, subj string) (count, error) {
+	body, err := json.Marshal(map[string]any{"subjects_filter": subj})
+	if err != nil {
+		return count{}, err
+	}
+	m, err := s.ask(ctx, "$JS.API.STREAM.INFO."+s.log, body)
+	if err != nil {
+		return count{}, err
+	}
+	var answer struct {
+		Error *jetstream.APIError   `json:"error"`
+		State jetstream.StreamState `json:"state"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return count{}, s.unavailable(fmt.Errorf("malformed answer: %w", err))
+	}
+	if answer.Error != nil {
+		return count{}, s.unavailable(answer.Error)
+	}
+	return counted(answer.State, subj), nil
+}
+
+func counted(state jetstream.StreamState, subj string) count {
+	return count{state.Subjects[subj], state.Msgs, state.FirstSeq, state.LastSeq, uint64(state.NumDeleted)}
+}
+
+// elsewhere asks the other replicas for a message that the leader does not
+// find, nil if none of them has it. Which one answers is chance, and one may
+// be behind: it asks so often that all did, almost certainly, and takes the
+// newest answer.
+func (s *Store) elsewhere(ctx context.Context, req map[string]any) (newest *stored, err error) {
+	const each = 8
+	if s.replicas == 1 {
 		return nil, nil
 	}
-	return s.decodeDirect(stream, subj, m)
+	for range each * s.replicas {
+		m, err := s.askDirect(ctx, "", req)
+		if err != nil {
+			return nil, err
+		}
+		if m != nil && (newest == nil || m.position > newest.position) {
+			newest = m
+		}
+	}
+	return newest, nil
 }
 
 // tailAtLeast returns a stream's last commit, which must not be before a
@@ -90,7 +208,11 @@ func (s *Store) walk(ctx context.Context, stream StreamID, subj string, position
 			if status(m) != "" {
 				return nil
 			}
-			c, err := s.decodeDirect(stream, subj, m)
+			found, err := s.direct(m)
+			if err != nil {
+				return err
+			}
+			c, err := s.decodeStored(stream, subj, found)
 			if err != nil {
 				return err
 			}
@@ -99,12 +221,17 @@ func (s *Store) walk(ctx context.Context, stream StreamID, subj string, position
 		if err != nil && !errors.Is(err, errNoAnswer) {
 			return err
 		}
-		// A replica that is behind, or a connection that broke, left some out.
+		// A replica that is behind or damaged, or a connection that broke, left
+		// some out.
 		for position := range asked {
-			c, err := s.leaderGet(ctx, stream, subj, map[string]any{"seq": position})
-			if err == nil && c == nil {
+			m, err := s.at(ctx, position)
+			if err == nil && m == nil {
 				err = s.corrupt(stream, position, "the commit is missing")
 			}
+			if err != nil {
+				return err
+			}
+			c, err := s.decodeStored(stream, subj, m)
 			if err != nil {
 				return err
 			}
@@ -116,9 +243,41 @@ func (s *Store) walk(ctx context.Context, stream StreamID, subj string, position
 	return nil
 }
 
-// decodeDirect reads the answer to a Direct Get. The server adds its headers
-// after the stored ones, so the last of each is the true one.
-func (s *Store) decodeDirect(stream StreamID, subj string, m *nats.Msg) (*commit, error) {
+// at returns the message at a position, whichever replica has it, nil if none
+// does.
+func (s *Store) at(ctx context.Context, position uint64) (*stored, error) {
+	req := map[string]any{"seq": position}
+	m, err := s.askLeader(ctx, req)
+	if err == nil && m == nil {
+		m, err = s.elsewhere(ctx, req)
+	}
+	return m, err
+}
+
+// stored is a message as the log has it.
+type stored struct {
+	subject  string
+	position uint64
+	header   nats.Header
+	data     []byte
+	recorded time.Time
+}
+
+func (s *Store) decodeStored(stream StreamID, subj string, m *stored) (*commit, error) {
+	if m.subject != subj {
+		return nil, s.corrupt(stream, m.position, "the commit there belongs to subject %s", clip(m.subject))
+	}
+	c, err := decode(stream, m.header, m.data, m.position, m.recorded)
+	if err != nil {
+		return nil, s.corrupt(stream, m.position, "%v", err)
+	}
+	c.logID = s.identity
+	return c, nil
+}
+
+// direct reads the answer to a Direct Get. The server adds its headers after
+// the stored ones, so the last of each is the true one.
+func (s *Store) direct(m *nats.Msg) (*stored, error) {
 	last := func(key string) string {
 		v := m.Header[key]
 		if len(v) == 0 {
@@ -126,52 +285,32 @@ func (s *Store) decodeDirect(stream StreamID, subj string, m *nats.Msg) (*commit
 		}
 		return v[len(v)-1]
 	}
-	seq, err1 := parseNumber(last(jetstream.SequenceHeader))
+	position, err1 := parseNumber(last(jetstream.SequenceHeader))
 	at, err2 := time.Parse(time.RFC3339Nano, last(jetstream.TimeStampHeaer))
 	if err := cmp.Or(err1, err2); err != nil {
 		return nil, s.unavailable(fmt.Errorf("malformed answer: %w", err))
 	}
-	return s.decodeStored(stream, subj, last(jetstream.SubjectHeader), m.Header, m.Data, seq, at)
+	return &stored{last(jetstream.SubjectHeader), position, m.Header, m.Data, at}, nil
 }
 
-func (s *Store) decodeStored(stream StreamID, want, got string, h nats.Header, data []byte, position uint64, at time.Time) (*commit, error) {
-	if got != want {
-		return nil, s.corrupt(stream, position, "the commit there belongs to subject %s", clip(got))
-	}
-	c, err := decode(stream, h, data, position, at)
-	if err != nil {
-		return nil, s.corrupt(stream, position, "%v", err)
-	}
-	c.logID = s.identity
-	return c, nil
-}
-
-// A leaderMessage is a message as the leader answers with it.
-type leaderMessage struct {
-	Subject  string    `json:"subject"`
-	Sequence uint64    `json:"seq"`
-	Header   []byte    `json:"hdrs"`
-	Data     []byte    `json:"data"`
-	Time     time.Time `json:"time"`
-}
-
-// leaderGet asks the log's leader for one commit, nil if there is none.
-func (s *Store) leaderGet(ctx context.Context, stream StreamID, subj string, req map[string]any) (*commit, error) {
-	msg, err := s.askLeader(ctx, req)
-	if err != nil || msg == nil {
-		return nil, err
-	}
-	var h nats.Header
-	if len(msg.Header) > 0 {
-		if h, err = nats.DecodeHeadersMsg(msg.Header); err != nil {
-			return nil, s.corrupt(stream, msg.Sequence, "its headers are malformed")
+// askDirect asks any replica for one message, nil if it has none.
+func (s *Store) askDirect(ctx context.Context, suffix string, req map[string]any) (*stored, error) {
+	var body []byte
+	if req != nil {
+		var err error
+		if body, err = json.Marshal(req); err != nil {
+			return nil, err
 		}
 	}
-	return s.decodeStored(stream, subj, msg.Subject, h, msg.Data, msg.Sequence, msg.Time)
+	m, err := s.ask(ctx, "$JS.API.DIRECT.GET."+s.log+suffix, body)
+	if err != nil || status(m) == statusNotFound {
+		return nil, err
+	}
+	return s.direct(m)
 }
 
-// askLeader asks the log's leader for one message, nil if there is none.
-func (s *Store) askLeader(ctx context.Context, req map[string]any) (*leaderMessage, error) {
+// askLeader asks the log's leader for one message, nil if it has none.
+func (s *Store) askLeader(ctx context.Context, req map[string]any) (*stored, error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return nil, err
@@ -181,19 +320,32 @@ func (s *Store) askLeader(ctx context.Context, req map[string]any) (*leaderMessa
 		return nil, err
 	}
 	var answer struct {
-		Error   *apiError     `json:"error"`
-		Message leaderMessage `json:"message"`
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
 	}
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
 		return nil, s.unavailable(fmt.Errorf("malformed answer: %w", err))
 	}
 	if answer.Error != nil {
-		if answer.Error.ErrCode == codeNoMessage {
+		if answer.Error.ErrorCode == codeNoMessage {
 			return nil, nil
 		}
 		return nil, s.unavailable(answer.Error)
 	}
-	return &answer.Message, nil
+	found := answer.Message
+	var h nats.Header
+	if len(found.Header) > 0 {
+		if h, err = nats.DecodeHeadersMsg(found.Header); err != nil {
+			return nil, s.corrupt(StreamID{}, found.Sequence, "its headers are malformed")
+		}
+	}
+	return &stored{found.Subject, found.Sequence, h, found.Data, found.Time}, nil
 }
 
 // ask sends a read request until the server answers it, within the context
@@ -240,11 +392,11 @@ func transient(m *nats.Msg) bool {
 		return false
 	}
 	var answer struct {
-		Error *apiError `json:"error"`
+		Error *jetstream.APIError `json:"error"`
 	}
 	// Only a short answer can be an error.
 	return len(m.Data) < 512 && json.Unmarshal(m.Data, &answer) == nil &&
-		answer.Error != nil && answer.Error.ErrCode == codeNotAvailable
+		answer.Error != nil && answer.Error.ErrorCode == codeNotAvailable
 }
 
 // A retrier waits longer and longer, with jitter, between the attempts of one

@@ -59,7 +59,7 @@ func verifyAtEnd(t *testing.T, store *eventstore.Store) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		report, err := store.Verify(ctx)
+		report, err := store.Verify(ctx, nil)
 		if err != nil {
 			t.Errorf("verify the log %s: %v", store.Name(), err)
 		}

@@ -88,7 +88,7 @@ func statusOfContent(t *testing.T, s site) {
 // wantDamageAt checks that Verify finds damage at one position.
 func wantDamageAt(t *testing.T, store *eventstore.Store, position uint64) {
 	t.Helper()
-	report, err := store.Verify(t.Context())
+	report, err := store.Verify(t.Context(), nil)
 	if err != nil || len(report.Damage) != 1 || report.Damage[0].Position != position {
 		t.Errorf("verify: %+v, %v; want damage at position %d", report, err, position)
 	}
@@ -119,7 +119,7 @@ func (s site) damageable(t *testing.T, name string) (jetstream.Stream, func(posi
 		if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
 			t.Fatal(err)
 		}
-		return s.open(t, js.Conn(), name, nil)
+		return s.open(t, js.Conn(), name, &eventstore.Options{AllowUnsafe: []string{"damage"}})
 	}
 }
 
@@ -154,7 +154,7 @@ func lostEnd(t *testing.T, s site) {
 	copyCommits(t, s.jetStream(t), source.Name(), "lost-end", n)
 	store := damage(n)
 	wantDamageAt(t, store, n)
-	all, err := collect(store.Log(t.Context(), 0))
+	all, err := collect(store.Log(t.Context(), 0, nil))
 	if !errors.Is(err, eventstore.ErrCorrupt) || len(all) != n-1 {
 		t.Errorf("the log has %d events, %v", len(all), err)
 	}
@@ -169,10 +169,10 @@ func beyondEnd(t *testing.T, s site) {
 	for _, after := range []uint64{2, 1000, ^uint64(0)} {
 		for name, read := range map[string]func(context.Context, uint64) (all []eventstore.Event, err error){
 			"log": func(ctx context.Context, after uint64) ([]eventstore.Event, error) {
-				return collect(store.Log(ctx, after))
+				return collect(store.Log(ctx, after, nil))
 			},
 			"follow": func(ctx context.Context, after uint64) ([]eventstore.Event, error) {
-				return collect(store.Follow(ctx, after))
+				return collect(store.Follow(ctx, after, nil))
 			},
 		} {
 			if all, err := read(t.Context(), after); !errors.Is(err, eventstore.ErrCorrupt) || len(all) > 0 {
@@ -204,11 +204,12 @@ func lostHistory(t *testing.T, s site) {
 	if _, err := js.CreateStream(t.Context(), cfg); err != nil { // with the same identity
 		t.Fatal(err)
 	}
-	at := add(t, store, id, eventstore.NoStream, events("0"), nil)
+	another := s.open(t, testutil.Connect(t, s), store.Name(), nil)
+	at := add(t, another, id, eventstore.NoStream, events("0"), nil)
 	for range 12 {
-		add(t, store, other, eventstore.Any, events("x"), nil)
+		add(t, another, other, eventstore.Any, events("x"), nil)
 	}
-	add(t, store, id, at, events("1"), nil)
+	add(t, another, id, at, events("1"), nil)
 	if all, err := collect(store.Read(t.Context(), id, &eventstore.ReadOptions{After: held})); !errors.Is(err, eventstore.ErrCorrupt) || len(all) > 0 {
 		t.Errorf("a read after %v: %d events, %v", held, len(all), err)
 	}

@@ -95,7 +95,7 @@ func largest(t *testing.T, s site, what string, commit func(grown int) ([]events
 		t.Error("the metadata is not what it was")
 	}
 	// Followed as well, since the server hands it over in another way.
-	for e, err := range store.Log(t.Context(), at.Position-1) {
+	for e, err := range store.Log(t.Context(), at.Position-1, nil) {
 		if err != nil || e.Position != at.Position {
 			t.Errorf("following: %+v, %v", e.Position, err)
 		}

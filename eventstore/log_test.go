@@ -26,7 +26,7 @@ var logItems = []item{
 // logged reads a log to its end.
 func logged(t *testing.T, store *eventstore.Store, after uint64) []eventstore.Event {
 	t.Helper()
-	all, err := collect(store.Log(t.Context(), after))
+	all, err := collect(store.Log(t.Context(), after, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func logAll(t *testing.T, s site) {
 			t.Errorf("the log has %+v", e)
 		}
 	}
-	if report, err := log.Verify(t.Context()); err != nil || report.Commits != 700 || report.Events != uint64(len(want)) || report.Position != 700 {
+	if report, err := log.Verify(t.Context(), nil); err != nil || report.Commits != 700 || report.Events != uint64(len(want)) || report.Position != 700 {
 		t.Errorf("verify: %+v, %v", report, err)
 	}
 }
@@ -114,7 +114,7 @@ func logFrom(t *testing.T, s site) {
 		wantLogged(t, logged(t, log, after), want)
 	}
 	var limited []eventstore.Event
-	for e, err := range log.Log(t.Context(), 100) {
+	for e, err := range log.Log(t.Context(), 100, nil) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func wantNone(t *testing.T, count func() int) {
 	})
 }
 
-type reading func(ctx context.Context, after uint64) iter.Seq2[eventstore.Event, error]
+type reading func(ctx context.Context, after uint64, opts *eventstore.LogOptions) iter.Seq2[eventstore.Event, error]
 
 func stopReading(t *testing.T, s site) {
 	log := s.log(t, "stop-reading", nil)
@@ -169,7 +169,7 @@ func stopReading(t *testing.T, s site) {
 	for _, read := range []reading{log.Log, log.Follow} {
 		for _, limit := range []int{1, 2, 500} { // within a commit, and after many
 			n := 0
-			for _, err := range read(t.Context(), 0) {
+			for _, err := range read(t.Context(), 0, nil) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -182,7 +182,7 @@ func stopReading(t *testing.T, s site) {
 		// The context may also end while the caller handles an event.
 		ctx, cancel := context.WithCancel(t.Context())
 		var last error
-		for _, err := range read(ctx, 0) {
+		for _, err := range read(ctx, 0, nil) {
 			last = err
 			cancel()
 		}
@@ -193,7 +193,7 @@ func stopReading(t *testing.T, s site) {
 		cancel()
 	}
 	logged(t, log, 0)
-	if _, err := log.Verify(t.Context()); err != nil {
+	if _, err := log.Verify(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
 	wantNone(t, count)
@@ -208,7 +208,7 @@ func stopWaiting(t *testing.T, s site) {
 		ended := make(chan error)
 		go func() {
 			var last error
-			for _, err := range log.Follow(ctx, after) {
+			for _, err := range log.Follow(ctx, after, nil) {
 				last = err
 			}
 			ended <- last
@@ -239,7 +239,7 @@ func followLive(t *testing.T, s site) {
 		})
 	}
 	var got []eventstore.Event
-	for e, err := range log.Follow(t.Context(), 0) {
+	for e, err := range log.Follow(t.Context(), 0, nil) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -141,7 +141,7 @@ func escapedNames(t *testing.T, s site) {
 		}
 	}
 	events := 0
-	for e, err := range log.Log(t.Context(), 0) {
+	for e, err := range log.Log(t.Context(), 0, nil) {
 		if err != nil {
 			t.Fatal(err)
 		}

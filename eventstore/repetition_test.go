@@ -203,7 +203,7 @@ func repeatAfterRestart(t *testing.T, s site) {
 			wantReplays(t, log, all[name])
 			others(t, log, all[name], 3)
 			wantReplays(t, log, all[name])
-			if report, err := log.Verify(context.WithoutCancel(ctx)); err != nil || len(report.Damage) > 0 {
+			if report, err := log.Verify(context.WithoutCancel(ctx), nil); err != nil || len(report.Damage) > 0 {
 				t.Errorf("verify: %+v, %v", report, err)
 			}
 		}

@@ -198,32 +198,21 @@ const (
 	statusNoResponders = "503"
 )
 
-// apiError is an error in the JSON answer of the JetStream API.
-type apiError struct {
-	Code        int    `json:"code"`
-	ErrCode     int    `json:"err_code"`
-	Description string `json:"description"`
-}
-
-func (e *apiError) Error() string {
-	return fmt.Sprintf("JetStream error %d: %s", e.ErrCode, e.Description)
-}
-
 // The server's error codes that this package acts on.
 const (
-	codeNotAvailable   = 10008 // system temporarily unavailable
-	codeNoMessage      = 10037
-	codeWrongSequence  = 10071
-	codeInProcess      = 10158 // the same message id is being stored
-	codeWrongSequence2 = 10164 // another write to the subject is being stored
+	codeNotAvailable   jetstream.ErrorCode = 10008 // system temporarily unavailable
+	codeNoMessage      jetstream.ErrorCode = 10037
+	codeWrongSequence  jetstream.ErrorCode = 10071
+	codeInProcess      jetstream.ErrorCode = 10158 // the same message id is being stored
+	codeWrongSequence2 jetstream.ErrorCode = 10164 // another write to the subject is being stored
 )
 
 // ack is the server's answer to a publish.
 type ack struct {
-	Stream    string    `json:"stream"`
-	Sequence  uint64    `json:"seq"`
-	Duplicate bool      `json:"duplicate"`
-	Error     *apiError `json:"error"`
+	Stream    string              `json:"stream"`
+	Sequence  uint64              `json:"seq"`
+	Duplicate bool                `json:"duplicate"`
+	Error     *jetstream.APIError `json:"error"`
 }
 
 // parseAck reads an ack. The plain one, which nearly all are, is read without

@@ -7,6 +7,9 @@ import (
 	"testing"
 )
 
+// Scrubbed reports whether the walk over the log that began with Open is over.
+func Scrubbed(s *Store) bool { return s.scrubbed.Load() > 0 }
+
 // Seeded returns a source of random numbers that can be had again: it says its
 // seed, and takes it from HEADWATER_SEED where that is set.
 func Seeded(t testing.TB) *rand.Rand {

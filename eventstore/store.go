@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,7 +15,8 @@ import (
 
 // Store reads and writes one log. It may be used from several goroutines, and
 // needs no closing: all it holds are reply subscriptions on the connection it
-// was opened with, which end with that connection.
+// was opened with, which end with that connection, and so does what it does in
+// the background.
 type Store struct {
 	log      string
 	identity string // made when the log was created
@@ -22,6 +25,10 @@ type Store struct {
 	js       jetstream.JetStream
 	writes   *exchange
 	reads    *exchange
+
+	damaged  bool          // and opened all the same
+	scrubbed atomic.Uint64 // what the scrub came to
+	water    highWater     // what the server acknowledged
 }
 
 // Options are what a log may be opened with. The zero value of each field is
@@ -43,6 +50,22 @@ type Options struct {
 	// stands before an append in the connection's queue. Default: the one
 	// connection for both.
 	Reads *nats.Conn
+	// HighWater is the path of a small file in which appends note the last
+	// commit that the server acknowledged. A server that lost the end of a log,
+	// or runs on an older copy of it, does not know; with the file Open does,
+	// and refuses the log. Each process has a file of its own, on a disk that
+	// is not the server's. Default: none.
+	HighWater string
+	// OnDamage is told of each position that the server cannot read, by a walk
+	// over the log that begins with Open and goes on in the background, on a
+	// log with one replica. [Store.Verify] finds more, and on replicas too.
+	// Default: nobody is told.
+	OnDamage func(*CorruptionError)
+	// AllowUnsafe names settings, as an [UnsafeLogError] names them, that the
+	// log may have although they can lose or change history. With "damage" a
+	// log is opened that is known to have lost messages, for example to verify
+	// it: reads of its streams may be short, and appends go on from there.
+	AllowUnsafe []string
 }
 
 // patience bounds a call whose context has no earlier deadline, so that none
@@ -65,7 +88,9 @@ const (
 //
 // A name is 1 to 64 letters, digits, '-' and '_'; another is an
 // [InvalidError]. An existing stream with settings that can lose or change
-// history is an [UnsafeLogError].
+// history is an [UnsafeLogError]. A log that does not hold what the file
+// Options.HighWater says, or of which the server says that it lost messages, is a
+// [CorruptionError].
 func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store, error) {
 	if err := checkToken("log name", log); err != nil {
 		return nil, err
@@ -80,17 +105,7 @@ func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", log, err)
 	}
-	info, err := openStream(ctx, js, log, opts)
-	if err != nil {
-		return nil, fmt.Errorf("open log %s: %w", log, err)
-	}
-	if problems := unsafe(log, info.Config); len(problems) > 0 {
-		return nil, &UnsafeLogError{Log: log, Problems: problems}
-	}
-	s := &Store{
-		log: log, identity: info.Config.Metadata[metaID], replicas: info.Config.Replicas,
-		wait: opts.AckWait, js: js, writes: &exchange{nc: nc},
-	}
+	s := &Store{log: log, wait: opts.AckWait, js: js, writes: &exchange{nc: nc}}
 	s.reads = s.writes
 	if opts.Reads != nil {
 		s.reads = &exchange{nc: opts.Reads}
@@ -98,7 +113,41 @@ func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store
 	if s.wait <= 0 {
 		s.wait = 5 * time.Second
 	}
+	noted, err := s.water.open(opts.HighWater)
+	if err != nil {
+		return nil, fmt.Errorf("open log %s: %w", log, err)
+	}
+	if err := s.open(ctx, opts, noted); err != nil {
+		s.water.close()
+		return nil, err
+	}
+	if s.replicas == 1 {
+		s.scrub(opts.OnDamage)
+	}
 	return s, nil
+}
+
+// open opens the JetStream stream, which must hold what was noted of it.
+func (s *Store) open(ctx context.Context, opts *Options, noted *note) error {
+	info, err := openStream(ctx, s.js, settings(s.log, opts), noted == nil)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return s.corrupt(StreamID{}, noted.position, "the server has no log of this name, and %s says that it had", opts.HighWater)
+	}
+	if err != nil {
+		return fmt.Errorf("open log %s: %w", s.log, err)
+	}
+	if problems := unsafe(s.log, info.Config, opts.AllowUnsafe); len(problems) > 0 {
+		return &UnsafeLogError{Log: s.log, Problems: problems}
+	}
+	s.identity, s.replicas = info.Config.Metadata[metaID], info.Config.Replicas
+	s.damaged = slices.Contains(opts.AllowUnsafe, "damage")
+	if have := counted(info.State, ""); s.replicas == 1 && !have.complete() && !s.damaged {
+		return s.corrupt(StreamID{}, have.last, "the server lost messages, %s", have)
+	}
+	if noted != nil {
+		return s.holds(ctx, noted)
+	}
+	return nil
 }
 
 // Name returns the log's name.
@@ -122,17 +171,19 @@ func (s *Store) Position(ctx context.Context) (uint64, error) {
 	}
 }
 
-func openStream(ctx context.Context, js jetstream.JetStream, log string, opts *Options) (*jetstream.StreamInfo, error) {
+// openStream returns the stream, which it creates if it may.
+func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig, create bool) (*jetstream.StreamInfo, error) {
 	const attempt = 5 * time.Second
-	cfg := settings(log, opts)
 	retry := retrier{start: time.Now()}
 	for {
-		info, err := openOnce(ctx, js, cfg, attempt)
+		info, err := openOnce(ctx, js, cfg, create, attempt)
 		var refused *jetstream.APIError
 		switch {
 		case err == nil:
 			return info, nil
 		case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+			return nil, err
+		case !create && errors.Is(err, jetstream.ErrStreamNotFound):
 			return nil, err
 		case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
 			// Another process is creating it, with its own identity.
@@ -145,11 +196,11 @@ func openStream(ctx context.Context, js jetstream.JetStream, log string, opts *O
 	}
 }
 
-func openOnce(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig, wait time.Duration) (*jetstream.StreamInfo, error) {
+func openOnce(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig, create bool, wait time.Duration) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	stream, err := js.Stream(ctx, cfg.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+	if create && errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = js.CreateStream(ctx, cfg)
 	}
 	if err != nil {
@@ -183,37 +234,37 @@ func settings(log string, opts *Options) jetstream.StreamConfig {
 }
 
 // unsafe lists what in a stream's settings can lose or change history, or
-// makes it no log of ours.
-func unsafe(log string, c jetstream.StreamConfig) []string {
+// makes it no log of ours: each as "setting: why".
+func unsafe(log string, c jetstream.StreamConfig, allowed []string) []string {
 	var problems []string
-	check := func(bad bool, problem string) {
-		if bad {
-			problems = append(problems, problem)
+	check := func(bad bool, setting, why string) {
+		if bad && !slices.Contains(allowed, setting) {
+			problems = append(problems, setting+": "+why)
 		}
 	}
-	check(c.Metadata[metaFormat] != wireFormat || c.Metadata[metaID] == "", "it was not created by Headwater, or by a later version of it")
-	check(len(c.Subjects) != 1 || c.Subjects[0] != log+".*.*", "its subjects are not "+log+".*.*")
-	check(c.Storage != jetstream.FileStorage, "it is kept in memory")
-	check(c.Retention != jetstream.LimitsPolicy, "its retention removes what consumers have seen")
-	check(c.MaxAge > 0, "max age removes old events")
-	check(c.MaxMsgs > 0, "max messages removes old events")
-	check(c.MaxBytes > 0, "max bytes removes old events")
-	check(c.MaxMsgsPerSubject > 0, "max messages per subject removes old events")
-	check(!c.DenyDelete, "messages can be deleted")
-	check(!c.DenyPurge, "messages can be purged")
-	check(!c.AllowDirect, "direct get is off")
-	check(c.AllowRollup, "rollup headers can replace history")
-	check(c.AllowMsgTTL, "messages can expire")
-	check(c.AllowMsgSchedules, "scheduled messages can be written")
-	check(c.AllowMsgCounter, "messages can be counters")
-	check(c.FirstSeq > 1, "its first position is not 1")
-	check(c.Sealed, "it is sealed")
-	check(c.MaxMsgSize > 0, "it refuses messages that the server would take")
-	check(c.MaxConsumers > 0, "it limits the number of readers")
-	check(c.NoAck, "appends are not acknowledged")
-	check(c.PersistMode == jetstream.AsyncPersistMode, "appends are acknowledged before they are written")
-	check(c.Mirror != nil || len(c.Sources) > 0, "it copies other streams")
-	check(c.SubjectTransform != nil, "its subjects are transformed")
+	check(c.Metadata[metaFormat] != wireFormat || c.Metadata[metaID] == "", "metadata", "it was not created by Headwater, or by a later version of it")
+	check(len(c.Subjects) != 1 || c.Subjects[0] != log+".*.*", "subjects", "its subjects are not "+log+".*.*")
+	check(c.Storage != jetstream.FileStorage, "storage", "it is kept in memory")
+	check(c.Retention != jetstream.LimitsPolicy, "retention", "its retention removes what consumers have seen")
+	check(c.MaxAge > 0, "max_age", "old events are removed")
+	check(c.MaxMsgs > 0, "max_msgs", "old events are removed")
+	check(c.MaxBytes > 0, "max_bytes", "old events are removed")
+	check(c.MaxMsgsPerSubject > 0, "max_msgs_per_subject", "old events are removed")
+	check(!c.DenyDelete, "deny_delete", "messages can be deleted")
+	check(!c.DenyPurge, "deny_purge", "messages can be purged")
+	check(!c.AllowDirect, "allow_direct", "direct get is off")
+	check(c.AllowRollup, "allow_rollup_hdrs", "rollup headers can replace history")
+	check(c.AllowMsgTTL, "allow_msg_ttl", "messages can expire")
+	check(c.AllowMsgSchedules, "allow_msg_schedules", "scheduled messages can be written")
+	check(c.AllowMsgCounter, "allow_msg_counter", "messages can be counters")
+	check(c.FirstSeq > 1, "first_seq", "its first position is not 1")
+	check(c.Sealed, "sealed", "it is sealed")
+	check(c.MaxMsgSize > 0, "max_msg_size", "it refuses messages that the server would take")
+	check(c.MaxConsumers > 0, "max_consumers", "it limits the number of readers")
+	check(c.NoAck, "no_ack", "appends are not acknowledged")
+	check(c.PersistMode == jetstream.AsyncPersistMode, "persist_mode", "appends are acknowledged before they are written")
+	check(c.Mirror != nil || len(c.Sources) > 0, "sources", "it copies other streams")
+	check(c.SubjectTransform != nil, "subject_transform", "its subjects are transformed")
 	return problems
 }
 

@@ -212,6 +212,21 @@ func decode(stream StreamID, h nats.Header, data []byte, position uint64, record
 	return c, nil
 }
 
+// decodeHead reads what a stored message says of its stream after it, of which
+// the headers are enough.
+func decodeHead(stream StreamID, m *stored) (mark, time.Time, error) {
+	place, ok := one(m.header, hdrCommit)
+	if !ok {
+		return mark{}, time.Time{}, errForeign
+	}
+	c := &commit{stream: stream, position: m.position}
+	last, err := c.decodePlace(place, m.header)
+	if err == nil {
+		err = c.decodeAttributes(m.header)
+	}
+	return mark{version: last, position: c.position, id: c.id, ordinal: c.ordinal, digest: c.digest, back: c.back}, c.time, err
+}
+
 func (c *commit) decodePlace(place string, h nats.Header) (last uint64, err error) {
 	var f [5]string
 	for i := range f {

@@ -89,7 +89,7 @@ func verify(t testing.TB, store *eventstore.Store) {
 	// The test's own context has ended by now.
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	report, err := store.Verify(ctx)
+	report, err := store.Verify(ctx, nil)
 	if err != nil {
 		t.Errorf("verify the log %s: %v", store.Name(), err)
 	}

@@ -42,7 +42,7 @@ type record struct {
 // answers from what it keeps up to date.
 func (s *shop) figures(ctx context.Context) (*figures, error) {
 	records := make(map[string]record)
-	for e, err := range s.log.Log(ctx, 0) {
+	for e, err := range s.log.Log(ctx, 0, nil) {
 		if err != nil {
 			return nil, err
 		}

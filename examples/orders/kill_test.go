@@ -179,12 +179,12 @@ func contents(t *testing.T, dir string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := log.Verify(t.Context())
+	report, err := log.Verify(t.Context(), nil)
 	if err != nil || len(report.Damage) > 0 {
 		t.Fatalf("verify: %v %v", err, report)
 	}
 	var events []string
-	for e, err := range log.Log(t.Context(), 0) {
+	for e, err := range log.Log(t.Context(), 0, nil) {
 		if err != nil {
 			t.Fatal(err)
 		}

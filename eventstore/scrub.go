@@ -1,0 +1,87 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+
+	"github.com/nats-io/nats.go"
+)
+
+// What a scrub came to.
+const (
+	_           uint64 = iota // it is not over
+	scrubFailed               // something cannot be read, or it was interrupted
+	scrubSound                // and more: the reconnects of the connection when it began
+)
+
+// scrub reads all positions of a log with one replica in the background, until
+// the connection is closed. The server compares each message with its checksum
+// when it reads it, and passes over one that is not right. When all are there a
+// server that finds no message of a subject has none.
+//
+// On replicas it would say something about one of them only.
+func (s *Store) scrub(damaged func(*CorruptionError)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	nc := s.reads.nc
+	before := nc.Stats().Reconnects
+	closed := nc.StatusChanged(nats.CLOSED)
+	if nc.IsClosed() {
+		cancel()
+	}
+	go func() {
+		defer nc.RemoveStatusListener(closed)
+		select {
+		case <-closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	go func() {
+		defer cancel()
+		sound := true
+		err := s.positions(ctx, func(missing error) {
+			var damage *CorruptionError
+			if sound = false; damaged != nil && errors.As(missing, &damage) {
+				damaged(damage)
+			}
+		})
+		result := scrubFailed
+		if sound && err == nil {
+			result = scrubSound + before
+		}
+		s.scrubbed.Store(result)
+	}()
+}
+
+// sound reports that all of the log can be read: it could when it was opened,
+// and the server did not restart since.
+func (s *Store) sound() bool {
+	result := s.scrubbed.Load()
+	return result >= scrubSound && result == scrubSound+s.reads.nc.Stats().Reconnects
+}
+
+// positions calls missing for the positions up to the log's present end that
+// cannot be read.
+func (s *Store) positions(ctx context.Context, missing func(error)) error {
+	last, err := s.Position(ctx)
+	if err != nil {
+		return err
+	}
+	cur := cursor{Store: s, next: 1, last: last, bare: true}
+	defer cur.close()
+	for cur.next <= last {
+		expected := cur.next
+		m, err := cur.message(ctx)
+		if errors.Is(err, errMissingEnd) {
+			missing(s.missing(expected, last))
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if m.position > expected {
+			missing(s.missing(expected, min(m.position-1, last)))
+		}
+	}
+	return nil
+}
