@@ -2,7 +2,7 @@
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # A count: with a duration, go test before 1.27 may report its own deadline as a failure (golang.org/issue/75804).
-FUZZTIME  ?= 20000x
+FUZZTIME  ?= 10000x
 BENCHTIME ?= 1x
 BENCHFLAGS ?= -short
 
@@ -26,7 +26,7 @@ lint: ## Check formatting, go.mod, go vet and staticcheck.
 	go run $(STATICCHECK) ./...
 
 .PHONY: fuzz
-fuzz: ## Run every fuzz target, FUZZTIME each (default 20000x).
+fuzz: ## Run every fuzz target, FUZZTIME each (default 10000x).
 	@set -e; for pkg in $$(go list ./...); do \
 		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 			echo "$$pkg $$target"; \

@@ -26,8 +26,9 @@ type AppendOptions struct {
 	// 9999. Default: now.
 	Time time.Time
 	// Metadata is stored with the commit, each pair as a CloudEvents
-	// extension attribute: keys are 1 to 20 of the characters a-z and 0-9,
-	// values any text without control characters, also empty. It is added to
+	// extension attribute: keys are 1 to 20 of the characters a-z and 0-9 and
+	// do not begin with "hw", values any text without control characters, also
+	// empty. It is added to
 	// the metadata of the context, see [WithMetadata] and [CausedBy].
 	Metadata map[string]string
 }
@@ -66,7 +67,7 @@ func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectatio
 	if err := ctx.Err(); err != nil {
 		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, ended(ctx))
 	}
-	c.logID = s.identity
+	c.logID, c.logName = s.identity, s.log
 	if err := s.water.check(); err != nil {
 		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, err)
 	}
@@ -346,7 +347,7 @@ func (a *appender) publish(ctx context.Context, base mark, msg *nats.Msg) (ack, 
 // definite reports errors after which this message is certainly not stored and
 // sending it again would not help.
 func definite(err error) bool {
-	if errors.Is(err, ErrUnsafeLog) || errors.Is(err, nats.ErrMaxPayload) {
+	if errors.Is(err, ErrUnsafeLog) || errors.Is(err, ErrDenied) || errors.Is(err, nats.ErrMaxPayload) {
 		return true
 	}
 	var refused *jetstream.APIError

@@ -15,6 +15,7 @@ import (
 // nothing, in one message.
 type commit struct {
 	logID    string // identity of its log
+	logName  string
 	stream   StreamID
 	id       string
 	time     time.Time

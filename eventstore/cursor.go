@@ -44,10 +44,14 @@ var errEnd = errors.New("end")
 func (c *cursor) message(ctx context.Context) (*stored, error) {
 	retry := retrier{start: time.Now()}
 	for {
+		w := c.reads.watch()
 		m, err := c.receive(ctx)
 		if err == nil && m != nil {
 			c.next = m.position + 1
 			return m, nil
+		}
+		if denied := w.denied("$JS.API."); err != nil && denied != nil {
+			return nil, c.unavailable(denied)
 		}
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("log %s: reading at position %d: %w", c.log, c.next, ended(ctx))

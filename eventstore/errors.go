@@ -24,6 +24,8 @@ var (
 	ErrUnsafeLog = errors.New("unsafe log settings")
 	// ErrUnavailable: the server did not answer a read in time.
 	ErrUnavailable = errors.New("log unavailable")
+	// ErrDenied: the server does not permit this to the connection's user.
+	ErrDenied = errors.New("not permitted")
 	// ErrUnknownType: a codec does not know the type of an event.
 	ErrUnknownType = errors.New("unknown event type")
 )
@@ -157,6 +159,26 @@ func (e *UnsafeLogError) Error() string {
 
 // Is reports whether target is [ErrUnsafeLog].
 func (e *UnsafeLogError) Is(target error) bool { return target == ErrUnsafeLog }
+
+// DeniedError says that the server does not permit to the connection's user
+// what an operation needs. Reason names the subject and whether it was to
+// publish or to subscribe: give the user that permission. It matches
+// [ErrDenied], and [nats.ErrPermissionViolation].
+//
+// [nats.ErrPermissionViolation]: https://pkg.go.dev/github.com/nats-io/nats.go#pkg-variables
+type DeniedError struct {
+	Reason error
+}
+
+func (e *DeniedError) Error() string {
+	return fmt.Sprintf("the server does not permit it to this connection's user: %v", e.Reason)
+}
+
+// Is reports whether target is [ErrDenied].
+func (e *DeniedError) Is(target error) bool { return target == ErrDenied }
+
+// Unwrap returns the reason.
+func (e *DeniedError) Unwrap() error { return e.Reason }
 
 // clip quotes a value for an error, without letting a hostile one fill the log.
 func clip(s string) string {

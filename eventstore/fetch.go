@@ -271,7 +271,7 @@ func (s *Store) decodeStored(stream StreamID, subj string, m *stored) (*commit, 
 	if err != nil {
 		return nil, s.corrupt(stream, m.position, "%v", err)
 	}
-	c.logID = s.identity
+	c.logID, c.logName = s.identity, s.log
 	return c, nil
 }
 

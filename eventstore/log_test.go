@@ -18,6 +18,8 @@ var logItems = []item{
 	{"47 the log has every event once, in order", logAll},
 	{"47 the log has large commits", logLarge},
 	{"48 the log from a position", logFrom},
+	{"50 the log by kind and type", logChosen},
+	{"51 a kind is no stream, and the other way round", logNoKind},
 	{"53 whoever stops reading leaves nothing behind", stopReading},
 	{"53 whoever stops waiting leaves nothing behind", stopWaiting},
 	{"58 following is reading on without gap or repetition", followLive},
@@ -123,6 +125,74 @@ func logFrom(t *testing.T, s site) {
 		}
 	}
 	wantLogged(t, limited, logged(t, log, 100)[:5])
+}
+
+// By kind, by type, by both, and several of them.
+func logChosen(t *testing.T, s site) {
+	log := s.log(t, "log-chosen", nil)
+	random := eventstore.Seeded(t)
+	kinds, types := []string{"order", "payment", "order-line"}, []string{"placed", "paid", "placed.v2"}
+	for i := range 100 {
+		data := make([]eventstore.EventData, 1+random.IntN(3))
+		for j := range data {
+			data[j] = eventstore.EventData{Type: types[random.IntN(3)], Data: []byte(fmt.Sprint(i, j))}
+		}
+		add(t, log, eventstore.StreamID{Kind: kinds[random.IntN(3)], ID: fmt.Sprint(i % 5)}, eventstore.Any, data, nil)
+	}
+	all := logged(t, log, 0)
+	for _, opts := range []eventstore.LogOptions{
+		{}, {Kinds: kinds[:1]}, {Kinds: kinds[1:]}, {Types: types[:1]}, {Types: types[1:]},
+		{Kinds: kinds[:1], Types: types[:1]}, {Kinds: kinds[:2], Types: types[1:]},
+		{Kinds: []string{"nothing"}}, {Types: []string{"nothing"}},
+	} {
+		for _, after := range []uint64{0, 50, 100} {
+			var want []eventstore.Event
+			for _, e := range all {
+				if e.Position > after && (opts.Kinds == nil || slices.Contains(opts.Kinds, e.Stream.Kind)) && (opts.Types == nil || slices.Contains(opts.Types, e.Type)) {
+					want = append(want, e)
+				}
+			}
+			got, err := collect(log.Log(t.Context(), after, &opts))
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantLogged(t, got, want)
+			if len(want) == 0 {
+				continue
+			}
+			for e, err := range log.Follow(t.Context(), after, &opts) {
+				if err != nil || !sameEvent(e, want[0]) {
+					t.Fatalf("following %+v after %d begins with %+v, %v", opts, after, e, err)
+				}
+				if want = want[1:]; len(want) == 0 {
+					break
+				}
+			}
+		}
+	}
+}
+
+func logNoKind(t *testing.T, s site) {
+	log := s.log(t, "log-no-kind", nil)
+	add(t, log, eventstore.StreamID{Kind: "order", ID: "42"}, eventstore.NoStream, events("a"), nil)
+	for _, kind := range []string{"order/42", "order.42", "order.*", "*", ">", ""} {
+		opts := &eventstore.LogOptions{Kinds: []string{"order", kind}}
+		if all, err := collect(log.Log(t.Context(), 0, opts)); !errors.Is(err, eventstore.ErrInvalid) || len(all) > 0 {
+			t.Errorf("the log of kind %q has %d events, %v", kind, len(all), err)
+		}
+		if all, err := collect(log.Follow(t.Context(), 0, opts)); !errors.Is(err, eventstore.ErrInvalid) || len(all) > 0 {
+			t.Errorf("followed, the log of kind %q has %d events, %v", kind, len(all), err)
+		}
+		if all, err := collect(log.Read(t.Context(), eventstore.StreamID{Kind: kind, ID: "42"}, nil)); !errors.Is(err, eventstore.ErrInvalid) || len(all) > 0 {
+			t.Errorf("a stream of kind %q has %d events, %v", kind, len(all), err)
+		}
+	}
+	if all := read(t, log, eventstore.StreamID{Kind: "order", ID: "order"}, nil); len(all) > 0 {
+		t.Errorf("a stream that has the name of a kind has %d events", len(all))
+	}
+	if _, err := collect(log.Log(t.Context(), 0, &eventstore.LogOptions{Types: []string{""}})); !errors.Is(err, eventstore.ErrInvalid) {
+		t.Errorf("the log of no type: %v", err)
+	}
 }
 
 // consumers returns how many consumers a log has on the server.

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"maps"
+	"strings"
 )
 
 // The keys of metadata that has a meaning to more than one program.
@@ -81,6 +82,9 @@ func checkMetadataKey(key string) error {
 	}
 	if reservedMetadata[key] {
 		return &InvalidError{What: what, Value: key, Reason: "is an attribute that CloudEvents defines"}
+	}
+	if strings.HasPrefix(key, ceHeadwater) {
+		return &InvalidError{What: what, Value: key, Reason: "begins with \"" + ceHeadwater + "\", as Headwater's own attributes do"}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -129,14 +130,33 @@ func (x *exchange) request(ctx context.Context, msg *nats.Msg, wait time.Duratio
 		return nil, err
 	}
 	msg.Reply = l.reply
+	w := x.watch()
 	if err := x.nc.PublishMsg(msg); err != nil {
 		x.give(l, true)
 		return nil, err
 	}
-	l.timer.Reset(wait)
-	reply, err := l.answer(ctx)
+	reply, err := l.await(ctx, wait, w, msg.Subject)
 	x.give(l, err == nil)
 	return reply, err
+}
+
+// await is answer within a time. A request that the server does not permit gets
+// none.
+func (l *line) await(ctx context.Context, wait time.Duration, w watch, subj string) (*nats.Msg, error) {
+	const glance = 100 * time.Millisecond
+	for ; ; wait -= glance {
+		l.timer.Reset(min(wait, glance))
+		m, err := l.answer(ctx)
+		if !errors.Is(err, errNoAnswer) {
+			return m, err
+		}
+		if denied := w.denied(subj); denied != nil {
+			return nil, denied
+		}
+		if ctx.Err() != nil || wait <= glance {
+			return nil, err
+		}
+	}
 }
 
 // pipeline gets the messages at the positions that next returns, many under way
@@ -149,6 +169,7 @@ func (x *exchange) pipeline(ctx context.Context, log string, wait time.Duration,
 		return err
 	}
 	subj := "$JS.API.DIRECT.GET." + log
+	w := x.watch()
 	var buf [32]byte
 	pending, limit, largest := 0, firstPipelined, 1
 	defer func() { x.give(l, pending == 0) }()
@@ -167,8 +188,7 @@ func (x *exchange) pipeline(ctx context.Context, log string, wait time.Duration,
 		if pending == 0 {
 			return nil
 		}
-		l.timer.Reset(wait)
-		m, err := l.answer(ctx)
+		m, err := l.await(ctx, wait, w, subj)
 		if err != nil {
 			return err
 		}
@@ -179,6 +199,36 @@ func (x *exchange) pipeline(ctx context.Context, log string, wait time.Duration,
 			return err
 		}
 	}
+}
+
+// A watch tells what the server did not permit since it began. The server says
+// so only to the connection as a whole, and answers nothing.
+type watch struct {
+	nc     *nats.Conn
+	before error
+}
+
+func (x *exchange) watch() watch { return watch{x.nc, x.nc.LastError()} }
+
+// denied returns a DeniedError if the server did not permit to publish to a
+// subject, or to receive answers. A subject that ends in '.' stands for all that
+// begin with it.
+func (w watch) denied(subj string) error {
+	err := w.nc.LastError()
+	if err == nil || err == w.before || !errors.Is(err, nats.ErrPermissionViolation) {
+		return nil
+	}
+	if !strings.HasSuffix(subj, ".") {
+		subj += `"`
+	}
+	inbox := cmp.Or(w.nc.Opts.InboxPrefix, strings.TrimSuffix(nats.InboxPrefix, ".")) + "."
+	text := strings.ToLower(err.Error())
+	for _, subj := range []string{subj, inbox} {
+		if strings.Contains(text, strings.ToLower(`"`+subj)) {
+			return &DeniedError{Reason: err}
+		}
+	}
+	return nil
 }
 
 // status returns the status code of an answer without content, or "". What the

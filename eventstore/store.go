@@ -158,9 +158,13 @@ func (s *Store) Name() string { return s.log }
 func (s *Store) Position(ctx context.Context) (uint64, error) {
 	retry := retrier{start: time.Now()}
 	for {
+		w := s.writes.watch()
 		stream, err := s.js.Stream(ctx, s.log)
 		if err == nil {
 			return stream.CachedInfo().State.LastSeq, nil
+		}
+		if denied := w.denied("$JS.API."); denied != nil {
+			return 0, s.unavailable(denied)
 		}
 		if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, nats.ErrConnectionClosed) {
 			err = retry.pause(ctx, err)
@@ -176,11 +180,15 @@ func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Strea
 	const attempt = 5 * time.Second
 	retry := retrier{start: time.Now()}
 	for {
+		w := watch{js.Conn(), js.Conn().LastError()}
 		info, err := openOnce(ctx, js, cfg, create, attempt)
 		var refused *jetstream.APIError
+		denied := w.denied("$JS.API.")
 		switch {
 		case err == nil:
 			return info, nil
+		case denied != nil:
+			return nil, denied
 		case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
 			return nil, err
 		case !create && errors.Is(err, jetstream.ErrStreamNotFound):

@@ -24,8 +24,8 @@ type StreamHead struct {
 // The events are not read, and memory does not grow with the number of
 // streams. But the server looks all of them up first, and appends to the log
 // wait for that: roughly a second for a million streams. Where the connection
-// is lost during the iteration, a stream that changes meanwhile may come a
-// second time.
+// is lost during the iteration, or a replica is behind, a stream that changes
+// meanwhile may come a second time.
 //
 // An error is yielded last, with a zero StreamHead. It is a [CorruptionError]
 // where the last commit of a stream cannot be read.
@@ -49,9 +49,24 @@ func (s *Store) heads(ctx context.Context, kind string, after uint64, yield func
 	}
 	cur := cursor{Store: s, next: after + 1, last: endless, bare: true, heads: s.log + "." + kind + ".*"}
 	defer cur.close()
+	newest := uint64(0)
+	if s.replicas > 1 {
+		m, err := s.askLeader(ctx, map[string]any{"last_by_subj": cur.heads})
+		if err != nil || m == nil {
+			return err
+		}
+		newest = m.position
+	}
+	retry := retrier{start: time.Now()}
 	for {
 		m, err := cur.message(ctx)
 		switch {
+		case errors.Is(err, errEnd) && cur.next <= newest:
+			cur.close()
+			if err := retry.pause(ctx, errors.New("a replica is behind")); err != nil {
+				return s.unavailable(err)
+			}
+			continue
 		case errors.Is(err, errEnd):
 			return nil
 		case errors.Is(err, errMissingEnd):

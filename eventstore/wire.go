@@ -45,7 +45,7 @@ func (c *commit) encode(log, subj string, h *headers) *nats.Msg {
 	h.set(hdrGuard, strconv.FormatUint(c.previous(), 10))
 	h.set(hdrCommit, c.place())
 	h.set(ceID, inHeader.escape(c.id))
-	h.set(ceSource, source(log, c.stream))
+	h.set(ceSource, inHeader.escape(source(log, c.stream)))
 	h.set(ceSubject, inHeader.escape(c.stream.ID))
 	h.set(ceTime, c.time.Format(time.RFC3339Nano))
 	for key, value := range c.metadata {
@@ -104,7 +104,7 @@ func messageID(subj, id string) string {
 // source is the CloudEvents source: it names the stream, so that source and
 // id together are unique.
 func source(log string, stream StreamID) string {
-	return inHeader.escape("/" + log + "/" + stream.Kind + "/" + url.PathEscape(stream.ID))
+	return "/" + log + "/" + stream.Kind + "/" + url.PathEscape(stream.ID)
 }
 
 // place is the commit header: "1 FIRST-LAST ORDINAL DIGEST BACK", where BACK
