@@ -24,3 +24,6 @@ func Seeded(t testing.TB) *rand.Rand {
 	t.Logf("HEADWATER_SEED=%d", seed)
 	return rand.New(rand.NewPCG(seed, seed))
 }
+
+// LoseHighWater makes the store's file unusable.
+func LoseHighWater(s *Store) { s.water.close() }
