@@ -17,6 +17,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/event"
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 var cloudEventItems = []item{
@@ -121,21 +122,28 @@ func wantCloudEvent(t *testing.T, got *event.Event, e eventstore.Event, log stri
 	}
 }
 
-func singleCloudEvent(t *testing.T, s site) {
-	log := s.shared
-	js := s.jetStream(t)
-	raw, err := js.Stream(t.Context(), log.Name())
+// message returns what is stored at a position, from whichever replica has it
+// first.
+func (s site) message(t *testing.T, log string, position uint64) (m *jetstream.RawStreamMsg) {
+	t.Helper()
+	raw, err := s.jetStream(t).Stream(t.Context(), log)
 	if err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the message is there", func() bool {
+		m, err = raw.GetMsg(t.Context(), position)
+		return err == nil
+	})
+	return m
+}
+
+func singleCloudEvent(t *testing.T, s site) {
+	log := s.shared
 	id := eventstore.StreamID{Kind: "order", ID: stream(t).ID + " é/%"}
 	for i, data := range tricky() {
 		at := add(t, log, id, eventstore.Any, []eventstore.EventData{data}, trickyOptions(fmt.Sprint("commit ", i)))
 		all := read(t, log, id, &eventstore.ReadOptions{From: at.Version})
-		m, err := raw.GetMsg(t.Context(), at.Position)
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := s.message(t, log.Name(), at.Position)
 		got, err := binding.ToEvent(t.Context(), binary{&nats.Msg{Header: m.Header, Data: m.Data}})
 		if err != nil {
 			t.Fatalf("%s: %v", data.Type, err)
@@ -146,16 +154,9 @@ func singleCloudEvent(t *testing.T, s site) {
 
 func severalCloudEvents(t *testing.T, s site) {
 	log := s.shared
-	raw, err := s.jetStream(t).Stream(t.Context(), log.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
 	id := stream(t)
 	at := add(t, log, id, eventstore.NoStream, tricky(), trickyOptions("commit"))
-	m, err := raw.GetMsg(t.Context(), at.Position)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := s.message(t, log.Name(), at.Position)
 	if _, err := binding.ToEvent(t.Context(), binary{&nats.Msg{Header: m.Header, Data: m.Data}}); !errors.Is(err, binding.ErrUnknownEncoding) {
 		t.Errorf("the SDK takes a commit of several events for one event: %v", err)
 	}
