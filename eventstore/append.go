@@ -256,8 +256,9 @@ func (a *appender) replay(found *commit, err error) (Revision, error) {
 	if !a.sameEvents(found) {
 		return Revision{}, &CommitIDReusedError{Stream: a.stream, CommitID: a.id, Stored: rev}
 	}
-	// What this call sent and found again is not a replay.
-	rev.Replayed = a.named && !a.sent
+	// What this call sent and found again is not a replay. Another attempt's
+	// commit is, and differs in time, metadata or predecessor.
+	rev.Replayed = a.named && (!a.sent || found.digest != a.digest)
 	return rev, nil
 }
 
