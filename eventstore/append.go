@@ -139,6 +139,10 @@ type appender struct {
 	sent  bool // a message of it went out, and its fate is not known
 }
 
+// errFaster is why an append that expects no version had to try again. For its
+// caller that is no conflict.
+var errFaster = errors.New("other writers were faster")
+
 // anywhere appends after whatever is there.
 func (a *appender) anywhere(ctx context.Context, expected Existence) (Revision, error) {
 	retry := retrier{start: time.Now()}
@@ -160,9 +164,9 @@ func (a *appender) anywhere(ctx context.Context, expected Existence) (Revision, 
 		if !errors.Is(err, ErrConflict) {
 			return rev, err
 		}
-		retry.start = time.Now() // the server answers; other writers are faster
-		if wait := retry.pause(ctx, err); wait != nil {
-			return Revision{}, wait
+		retry.start = time.Now() // the server answers
+		if wait := retry.pause(ctx, errFaster); wait != nil {
+			return Revision{}, fmt.Errorf("stream %s: nothing stored: %w", a.stream, wait)
 		}
 	}
 }
