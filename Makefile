@@ -34,6 +34,10 @@ fuzz: ## Run every fuzz target, FUZZTIME each (default 10000x).
 		done; \
 	done
 
+.PHONY: soak
+soak: ## Run the long forms of the tests under faults, for some minutes.
+	HEADWATER_SOAK=1 go test -count=1 -v -timeout 60m -run 'Linear' ./eventstore
+
 .PHONY: bench
 bench: ## Run every benchmark, BENCHTIME each (default 1x, small logs; for figures see bench/README.md).
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) $(BENCHFLAGS) ./...

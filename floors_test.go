@@ -23,7 +23,7 @@ var floors = map[string][]string{
 // of other modules whatever begins so.
 var heavy = []string{
 	"testing", "database/sql", "github.com/nats-io/nats-server/", "go.etcd.io/bbolt",
-	"go.uber.org/goleak", "github.com/prometheus/", "go.opentelemetry.io/",
+	"go.uber.org/goleak", "github.com/anishathalye/", "github.com/prometheus/", "go.opentelemetry.io/",
 }
 
 func TestFloors(t *testing.T) {

@@ -150,6 +150,10 @@ type appender struct {
 
 var errExists = errors.New("the stream has commits")
 
+// errFaster is why an append that expects no version had to try again. For its
+// caller that is no conflict.
+var errFaster = errors.New("other writers were faster")
+
 // anywhere appends after whatever is there.
 func (a *appender) anywhere(ctx context.Context, expected Existence) (Revision, error) {
 	retry := retrier{start: time.Now()}
@@ -172,9 +176,9 @@ func (a *appender) anywhere(ctx context.Context, expected Existence) (Revision, 
 		if !errors.Is(err, ErrConflict) {
 			return rev, err
 		}
-		retry.start = time.Now() // the server answers; other writers are faster
-		if wait := retry.pause(ctx, err); wait != nil {
-			return Revision{}, wait
+		retry.start = time.Now() // the server answers
+		if wait := retry.pause(ctx, errFaster); wait != nil {
+			return Revision{}, fmt.Errorf("stream %s: nothing stored: %w", a.stream, wait)
 		}
 	}
 }
@@ -280,8 +284,9 @@ func (a *appender) replay(found *commit, err error) (Revision, error) {
 	if !a.sameEvents(found) {
 		return Revision{}, &CommitIDReusedError{Stream: a.stream, CommitID: a.id, Stored: rev}
 	}
-	// What this call sent and found again is not a replay.
-	rev.Replayed = a.named && !a.sent
+	// What this call sent and found again is not a replay. Another attempt's
+	// commit is, and differs in time, metadata or predecessor.
+	rev.Replayed = a.named && (!a.sent || found.digest != a.digest)
 	return rev, nil
 }
 

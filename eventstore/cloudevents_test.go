@@ -25,27 +25,27 @@ var cloudEventItems = []item{
 	{"a commit of several events is no CloudEvent, and each event can be made one", severalCloudEvents},
 }
 
-// binary is a NATS message in the binary content mode of CloudEvents, for the
+// ceMessage is a NATS message in the binary content mode of CloudEvents, for the
 // CloudEvents SDK: attributes are headers with a prefix, percent-encoded, as
 // the NATS protocol binding says.
-type binary struct{ *nats.Msg }
+type ceMessage struct{ *nats.Msg }
 
 var ceSpecs = spec.WithPrefix("ce-")
 
-func (m binary) ReadEncoding() binding.Encoding {
+func (m ceMessage) ReadEncoding() binding.Encoding {
 	if ceSpecs.Version(m.Header.Get(ceSpecs.PrefixedSpecVersionName())) == nil {
 		return binding.EncodingUnknown
 	}
 	return binding.EncodingBinary
 }
 
-func (m binary) ReadStructured(context.Context, binding.StructuredWriter) error {
+func (m ceMessage) ReadStructured(context.Context, binding.StructuredWriter) error {
 	return binding.ErrNotStructured
 }
 
-func (m binary) Finish(error) error { return nil }
+func (m ceMessage) Finish(error) error { return nil }
 
-func (m binary) GetAttribute(kind spec.Kind) (spec.Attribute, any) {
+func (m ceMessage) GetAttribute(kind spec.Kind) (spec.Attribute, any) {
 	version := ceSpecs.Version(m.Header.Get(ceSpecs.PrefixedSpecVersionName()))
 	if attribute := version.AttributeFromKind(kind); attribute != nil {
 		return attribute, m.Header.Get(attribute.PrefixedName())
@@ -53,9 +53,9 @@ func (m binary) GetAttribute(kind spec.Kind) (spec.Attribute, any) {
 	return nil, nil
 }
 
-func (m binary) GetExtension(name string) any { return m.Header.Get("ce-" + name) }
+func (m ceMessage) GetExtension(name string) any { return m.Header.Get("ce-" + name) }
 
-func (m binary) ReadBinary(_ context.Context, w binding.BinaryWriter) error {
+func (m ceMessage) ReadBinary(_ context.Context, w binding.BinaryWriter) error {
 	version := ceSpecs.Version(m.Header.Get(ceSpecs.PrefixedSpecVersionName()))
 	if version == nil {
 		return binding.ErrNotBinary
@@ -144,7 +144,7 @@ func singleCloudEvent(t *testing.T, s site) {
 		at := add(t, log, id, eventstore.Any, []eventstore.EventData{data}, trickyOptions(fmt.Sprint("commit ", i)))
 		all := read(t, log, id, &eventstore.ReadOptions{From: at.Version})
 		m := s.message(t, log.Name(), at.Position)
-		got, err := binding.ToEvent(t.Context(), binary{&nats.Msg{Header: m.Header, Data: m.Data}})
+		got, err := binding.ToEvent(t.Context(), ceMessage{&nats.Msg{Header: m.Header, Data: m.Data}})
 		if err != nil {
 			t.Fatalf("%s: %v", data.Type, err)
 		}
@@ -157,7 +157,7 @@ func severalCloudEvents(t *testing.T, s site) {
 	id := stream(t)
 	at := add(t, log, id, eventstore.NoStream, tricky(), trickyOptions("commit"))
 	m := s.message(t, log.Name(), at.Position)
-	if _, err := binding.ToEvent(t.Context(), binary{&nats.Msg{Header: m.Header, Data: m.Data}}); !errors.Is(err, binding.ErrUnknownEncoding) {
+	if _, err := binding.ToEvent(t.Context(), ceMessage{&nats.Msg{Header: m.Header, Data: m.Data}}); !errors.Is(err, binding.ErrUnknownEncoding) {
 		t.Errorf("the SDK takes a commit of several events for one event: %v", err)
 	}
 	for _, e := range history(t, log, id) {

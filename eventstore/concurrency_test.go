@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/testutil"
@@ -15,6 +18,7 @@ import (
 var concurrencyItems = []item{
 	{"16 one winner per version", oneWinner},
 	{"17 appends at any version all succeed", anyAllSucceed},
+	{"17 appends at any version that run out of time", anyOutOfTime},
 	{"18 appends to different streams all succeed", differentStreams},
 	{"19 a guarded append sees every unguarded one", guardedSeesUnguarded},
 	{"19 a foreign message is never appended after", foreignIsNeverPassed},
@@ -118,6 +122,37 @@ func anyAllSucceed(t *testing.T, s site) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the stream has %q", got)
 	}
+}
+
+// An append that expects nothing has no conflict, whenever its time is over.
+func anyOutOfTime(t *testing.T, s site) {
+	const writers, each = 8, 100
+	id := stream(t)
+	stores := []*eventstore.Store{s.client(t), s.client(t)}
+	random := eventstore.Seeded(t)
+	add(t, s.shared, id, eventstore.NoStream, events("first"), nil)
+	var late atomic.Int64
+	var wg sync.WaitGroup
+	for w := range writers {
+		expected := []eventstore.Expectation{eventstore.Any, eventstore.Exists}[w%2]
+		random := rand.New(rand.NewPCG(random.Uint64(), random.Uint64()))
+		wg.Go(func() {
+			for range each {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond+time.Duration(random.IntN(10_000))*time.Microsecond)
+				_, err := stores[random.IntN(2)].Append(ctx, id, expected, events("x"), nil)
+				cancel()
+				switch {
+				case err == nil:
+				case errors.Is(err, eventstore.ErrConflict), !errors.Is(err, context.DeadlineExceeded):
+					t.Errorf("expecting %v: %v", expected, err)
+				default:
+					late.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d of %d appends ran out of time", late.Load(), writers*each)
 }
 
 func differentStreams(t *testing.T, s site) {

@@ -163,11 +163,14 @@ func (s *Store) tailAtLeast(ctx context.Context, stream StreamID, subj string, p
 		if s.replicas == 1 || time.Since(retry.start) > staleness {
 			return nil, lost
 		}
-		if err := retry.pause(ctx, lost); err != nil {
-			return nil, err
+		if err := retry.pause(ctx, errBehind); err != nil {
+			return nil, s.unavailable(err)
 		}
 	}
 }
+
+// errBehind is not yet proof of damage.
+var errBehind = errors.New("the leader does not have what was acknowledged")
 
 // fetch returns the commits of a stream at the given positions, which are all
 // different.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/testutil"
@@ -20,6 +21,7 @@ var hostileItems = []item{
 	{"a log whose last message is lost is damaged", lostEnd},
 	{"a position beyond the log's end is refused", beyondEnd},
 	{"a revision of a lost history is refused", lostHistory},
+	{"a log that ends too early for now", behindForNow},
 	{"large commits are read without losing the connection", largeCommits},
 }
 
@@ -192,18 +194,7 @@ func lostHistory(t *testing.T, s site) {
 	for i := range 10 {
 		held = add(t, store, id, held, events(fmt.Sprint(i)), nil)
 	}
-	js := s.jetStream(t)
-	old, err := js.Stream(t.Context(), store.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg := old.CachedInfo().Config
-	if err := js.DeleteStream(t.Context(), store.Name()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.CreateStream(t.Context(), cfg); err != nil { // with the same identity
-		t.Fatal(err)
-	}
+	s.startOver(t, store)
 	another := s.open(t, testutil.Connect(t, s), store.Name(), nil)
 	at := add(t, another, id, eventstore.NoStream, events("0"), nil)
 	for range 12 {
@@ -215,6 +206,45 @@ func lostHistory(t *testing.T, s site) {
 	}
 	if at, err := store.Append(t.Context(), id, held, events("x"), nil); !errors.Is(err, eventstore.ErrCorrupt) {
 		t.Errorf("an append after %v: %+v, %v", held, at, err)
+	}
+}
+
+// startOver makes the log an empty one with the same identity.
+func (s site) startOver(t *testing.T, store *eventstore.Store) {
+	t.Helper()
+	js := s.jetStream(t)
+	old, err := js.Stream(t.Context(), store.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), store.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), old.CachedInfo().Config); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// On replicas a stream that ends too early may be what a leader says that was
+// cut off. Who has no time to find out is not told that the log is damaged.
+func behindForNow(t *testing.T, s site) {
+	store := s.open(t, testutil.Connect(t, s), "behind", nil)
+	id := stream(t)
+	held := add(t, store, id, eventstore.NoStream, events("a"), nil)
+	s.startOver(t, store)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, readErr := collect(store.Read(ctx, id, &eventstore.ReadOptions{After: held}))
+	ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, appendErr := store.Append(ctx, id, held, events("b"), nil)
+	for _, err := range []error{readErr, appendErr} {
+		if s.replicas == 1 && !errors.Is(err, eventstore.ErrCorrupt) {
+			t.Errorf("one node has lost what it acknowledged: %v", err)
+		}
+		if s.replicas > 1 && (errors.Is(err, eventstore.ErrCorrupt) || !errors.Is(err, eventstore.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded)) {
+			t.Errorf("the leader may be one that was cut off: %v", err)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package eventstore_test
 
 import (
 	"flag"
+	"os"
 	"slices"
 	"testing"
 
@@ -12,6 +13,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if config := os.Getenv(nodeEnv); config != "" {
+		runNode(config)
+	}
 	// Tests wait for servers more than they compute. The command line, which is
 	// parsed later, may say otherwise.
 	if err := flag.Set("test.parallel", "8"); err != nil {

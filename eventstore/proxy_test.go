@@ -15,11 +15,11 @@ import (
 // A proxy stands between clients and a server on the loopback interface. It
 // cuts their connections, or holds back what one of them says.
 type proxy struct {
-	target string
 	listen net.Listener
 	work   sync.WaitGroup
 
 	mu     sync.Mutex
+	target string
 	wake   sync.Cond
 	closed bool
 	conns  map[net.Conn]bool
@@ -56,10 +56,11 @@ func startProxy(t *testing.T, url string, random *rand.Rand) *proxy {
 		t.Fatal(err)
 	}
 	p := &proxy{
-		target: strings.TrimPrefix(url, "nats://"), listen: listen, conns: make(map[net.Conn]bool),
+		listen: listen, conns: make(map[net.Conn]bool),
 		random: rand.New(rand.NewPCG(random.Uint64(), random.Uint64())),
 	}
 	p.wake.L = &p.mu
+	p.redirect(url)
 	p.work.Go(p.accept)
 	t.Cleanup(p.close)
 	return p
@@ -67,13 +68,23 @@ func startProxy(t *testing.T, url string, random *rand.Rand) *proxy {
 
 func (p *proxy) url() string { return "nats://" + p.listen.Addr().String() }
 
+// redirect makes further connections go to the server at url.
+func (p *proxy) redirect(url string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = strings.TrimPrefix(url, "nats://")
+}
+
 func (p *proxy) accept() {
 	for {
 		client, err := p.listen.Accept()
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target)
+		p.mu.Lock()
+		target := p.target
+		p.mu.Unlock()
+		server, err := net.Dial("tcp", target)
 		if err != nil {
 			client.Close()
 			continue
@@ -231,15 +242,18 @@ func (s site) proxies(t *testing.T, random *rand.Rand) (all []*proxy) {
 }
 
 // through returns a connection by way of proxies, and of them only.
-func through(t *testing.T, all []*proxy) *nats.Conn {
+func through(t *testing.T, all []*proxy, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	var urls []string
 	for _, p := range all {
 		urls = append(urls, p.url())
 	}
-	nc, err := nats.Connect(strings.Join(urls, ","), nats.IgnoreDiscoveredServers(), nats.MaxReconnects(-1),
+	opts = append([]nats.Option{
+		nats.IgnoreDiscoveredServers(), nats.MaxReconnects(-1),
 		nats.ReconnectWait(time.Millisecond), nats.ReconnectJitter(time.Millisecond, 0),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	}, opts...)
+	nc, err := nats.Connect(strings.Join(urls, ","), opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

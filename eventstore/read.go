@@ -30,7 +30,8 @@ type ReadOptions struct {
 }
 
 // Head returns where a stream stands: the zero [Revision] if it has no events.
-// It sees every commit that was acknowledged before the call.
+// It sees every commit that was acknowledged before the call, except in the
+// moment that [Store.Read] names.
 func (s *Store) Head(ctx context.Context, stream StreamID) (Revision, error) {
 	subj, err := subject(s.log, stream)
 	if err != nil {
@@ -47,7 +48,10 @@ func (s *Store) Head(ctx context.Context, stream StreamID) (Revision, error) {
 // opposite one. A stream
 // without events, or a range beyond its end, yields nothing. The read sees
 // every commit that was acknowledged before the iteration began, and may not
-// see later ones.
+// see later ones. On replicas there is an exception: a leader that was paused or
+// cut off may not know yet that there is another one, and answers the clients
+// connected to it with the stream as it was. What a client has seen itself it
+// can insist on, with After.
 //
 // What it yields is whole: versions without a gap, each commit checked to name
 // the one before it and to have the digest of its content and all before it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ var repetitionItems = []item{
 	{"21 a repeated commit after others", repeatAfterOthers},
 	{"21 a repeated commit past the duplicate window", repeatPastWindow},
 	{"21 a repeated commit after a restart", repeatAfterRestart},
+	{"21 a repeated commit whose answers are lost", repeatUnanswered},
 	{"23 a commit id with other events is refused", reuseOfID},
 	{"24 the same commit id on another stream is another commit", sameIDElsewhere},
 	{"25 the same event twice in a commit is two events", sameEventTwice},
@@ -208,6 +210,33 @@ func repeatAfterRestart(t *testing.T, s site) {
 			}
 		}
 	})
+}
+
+// The first message of the repeated append gets no answer, so the append looks
+// for its commit having sent one. The commit it finds is that of the first
+// append all the same.
+func repeatUnanswered(t *testing.T, s site) {
+	p := startProxy(t, s.urls[0], eventstore.Seeded(t))
+	nc := through(t, []*proxy{p})
+	store := s.open(t, nc, s.shared.Name(), &eventstore.Options{AckWait: 150 * time.Millisecond, Reads: testutil.Connect(t, s)})
+	id := stream(t)
+	base := add(t, s.shared, id, eventstore.NoStream, events("first"), nil)
+	first := add(t, s.shared, id, base, events("a"), named(storedID))
+	for round := range 2 {
+		p.hold(toClient)
+		sent := nc.Stats().OutMsgs
+		var at eventstore.Revision
+		var err error
+		var wg sync.WaitGroup
+		wg.Go(func() { at, err = store.Append(t.Context(), id, base, events("a"), named(storedID)) })
+		eventually(t, "the append is sent", func() bool { return nc.Stats().OutMsgs > sent })
+		p.lose()
+		wg.Wait()
+		if err != nil || !same(at, first) || !at.Replayed {
+			t.Errorf("round %d: stored at %+v, and again at %+v, %v", round, first, at, err)
+		}
+		add(t, s.shared, id, head(t, s.shared, id), events("another"), nil)
+	}
 }
 
 func reuseOfID(t *testing.T, s site) {
