@@ -62,6 +62,9 @@ type Server struct {
 	srv   *server.Server
 	conns conns
 
+	stopRecovery context.CancelFunc // nil before there is any
+	recovery     sync.WaitGroup
+
 	closing  sync.Once
 	closeErr error
 }
@@ -111,6 +114,10 @@ func (s *Server) Dir() string { return s.dir }
 func (s *Server) Close() error {
 	s.closing.Do(func() {
 		s.conns.close()
+		if s.stopRecovery != nil {
+			s.stopRecovery()
+			s.recovery.Wait()
+		}
 		s.srv.Shutdown()
 		s.srv.WaitForShutdown()
 		s.closeErr = s.lock.Close()
