@@ -68,12 +68,11 @@ func (s *Server) recoverWrites(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for {
-			failed := s.failed()
-			if len(failed) == 0 {
-				break
-			}
+		failed := s.failed()
+		if len(failed) > 0 {
 			s.log.out.Error("The disk is full; these streams take no messages until there is room", "streams", failed, "folder", s.dir)
+		}
+		for ; len(failed) > 0; failed = s.failed() {
 			if !s.waitForRoom(ctx, pause) {
 				return
 			}
@@ -82,7 +81,7 @@ func (s *Server) recoverWrites(ctx context.Context) {
 			pause = max(firstPause, restFactor*time.Since(begin))
 			if err != nil {
 				pause = max(pause, longestPause)
-				s.log.out.Error("There is room on the disk, but streams could not be opened again", "error", err, "folder", s.dir)
+				s.log.out.Error("There is room on the disk, but streams could not be opened", "error", err, "folder", s.dir)
 				continue
 			}
 			s.log.out.Warn("There is room on the disk again; all streams were opened again", "streams", failed, "folder", s.dir)
@@ -163,7 +162,7 @@ func (s *Server) reopen(ctx context.Context, failed []string) error {
 		return err
 	}
 	if failed := s.failed(); len(failed) > 0 {
-		return fmt.Errorf("streams %q", failed)
+		return fmt.Errorf("these are closed: %q", failed)
 	}
 	return nil
 }
