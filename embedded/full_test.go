@@ -195,12 +195,18 @@ func TestFullDiskHarmsNoClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	createLog(t, inside, 1)
+	for i := range 40 { // which are opened before it
+		if _, err := inside.CreateStream(t.Context(), jetstream.StreamConfig{Name: fmt.Sprint("BEFORE-", i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	consumer, err := outside.CreateConsumer(t.Context(), "LOG", jetstream.ConsumerConfig{Durable: "outside"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	publish(t, inside, 1, 5)
 	requireNext(t, consumer, 1)
+	defer asking(t, outside)()
 	ballast := fill(t, disk)
 	tooLate(t, inside, 100_000)
 	requireNext(t, consumer, 2)
@@ -275,4 +281,21 @@ func removeAll(t *testing.T, files []string) func() {
 			remove(t, file)
 		}
 	}
+}
+
+// asking asks for the stream all the time until stop is called. At no time it is
+// not there.
+func asking(t *testing.T, js jetstream.JetStream) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for range 4 {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := js.Stream(ctx, "LOG"); errors.Is(err, jetstream.ErrStreamNotFound) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	return func() { cancel(); running.Wait() }
 }
