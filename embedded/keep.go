@@ -16,6 +16,10 @@ import (
 // space or of a file descriptor. Its name is part of the folder's layout.
 const keepDir = "headwater.keep"
 
+// tries is how often files are put back at once. Having deleted a stream, the
+// server removes folders above it in the background if they are empty.
+const tries = 10
+
 // indexFile is the server's index of a stream, which it makes anew from the
 // messages where it is missing.
 const indexFile = "index.db"
@@ -61,10 +65,15 @@ func (s *Server) putBack(all bool) error {
 	}
 	for _, name := range streams {
 		stream := filepath.Join(s.streamsDir(), name)
-		if _, err := os.Stat(stream); all || errors.Is(err, fs.ErrNotExist) {
-			if err := link(filepath.Join(s.keepDir(), name), stream); err != nil {
-				return err
-			}
+		if _, err := os.Stat(stream); !all && !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		err := fs.ErrNotExist
+		for i := 0; i < tries && errors.Is(err, fs.ErrNotExist); i++ {
+			err = link(filepath.Join(s.keepDir(), name), stream)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return os.RemoveAll(s.keepDir())

@@ -72,7 +72,7 @@ func (s *Server) recoverWrites(ctx context.Context) {
 		if len(failed) > 0 {
 			s.log.out.Error("The disk is full; these streams take no messages until there is room", "streams", failed, "folder", s.dir)
 		}
-		for ; len(failed) > 0; failed = s.failed() {
+		for len(failed) > 0 {
 			if !s.waitForRoom(ctx, pause) {
 				return
 			}
@@ -85,6 +85,7 @@ func (s *Server) recoverWrites(ctx context.Context) {
 				continue
 			}
 			s.log.out.Warn("There is room on the disk again; all streams were opened again", "streams", failed, "folder", s.dir)
+			failed = s.failed()
 		}
 	}
 }
