@@ -179,6 +179,33 @@ func TestCloseWhileDiskIsFull(t *testing.T) {
 	publish(t, js, 6, 8)
 }
 
+// Without room for the second names of its files the log is not opened.
+func TestStartOnFullDisk(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, "size=4m,nr_inodes=100")
+	dir := filepath.Join(disk, "data")
+	s := open(t, dir, nil)
+	js := connect(t, s)
+	createLog(t, js, 1)
+	publish(t, js, 1, 5)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files := fillFiles(t, disk)
+	for range 4 {
+		_, err := embedded.Start(t.Context(), dir, nil)
+		if se := new(embedded.StartError); !errors.As(err, &se) || !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("got %v", err)
+		}
+		remove(t, files[0])
+		files = files[1:]
+	}
+	removeAll(t, files)()
+	js = connect(t, open(t, dir, nil))
+	requireMessages(t, js, 5)
+	publish(t, js, 6, 8)
+}
+
 // Whoever is connected stays so, with subscriptions and consumers.
 func TestFullDiskHarmsNoClient(t *testing.T) {
 	t.Parallel()

@@ -86,3 +86,19 @@ func TestKeptStreamIsPutBack(t *testing.T) {
 		t.Errorf("the kept files are left: %v", err)
 	}
 }
+
+func TestNoSpace(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"write data/1.blk: no space left on device":                true,
+		"Error creating msg block file: open 2.blk: no space left": true,
+		"write data/1.blk: disk quota exceeded":                    true,
+		"sync data/1.blk: no space left on device":                 false,
+		"write data/1.blk: input/output error":                     false,
+		"open data/2.blk: too many open files":                     false,
+	} {
+		if got := embedded.NoSpace(text); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+}

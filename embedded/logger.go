@@ -58,7 +58,7 @@ func (l *logger) Warnf(format string, v ...any) {
 
 func (l *logger) Errorf(format string, v ...any) {
 	for _, arg := range v {
-		if err, ok := arg.(error); ok && noSpace(err) {
+		if err, ok := arg.(error); ok && noSpace(err.Error()) {
 			select {
 			case l.full <- struct{}{}:
 			default:

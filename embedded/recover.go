@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,17 +40,13 @@ const (
 	apiSubjects, nowhere = "$JS.API.>", "_HEADWATER.CLOSED.>"
 )
 
-// noSpace reports an error that says that the disk or a quota is full when
-// something was written. After a failed sync it is not known what of the file
-// is on the disk, and reading it again would not tell.
-func noSpace(err error) bool {
-	var at *fs.PathError
-	if errors.As(err, &at) && at.Op == "sync" {
-		return false
-	}
-	// The server passes some errors on as text only.
-	text := err.Error()
-	return strings.Contains(text, "no space left") || strings.Contains(text, "quota exceeded")
+// noSpace reports the text of an error, as which the server passes on some, that
+// says that the disk or a quota was full when something was written. After a
+// failed sync it is not known what of the file is on the disk, and reading it
+// again would not tell.
+func noSpace(text string) bool {
+	return !strings.HasPrefix(text, "sync ") &&
+		(strings.Contains(text, "no space left") || strings.Contains(text, "quota exceeded"))
 }
 
 func (s *Server) startRecovery() {
@@ -68,37 +65,56 @@ func (s *Server) recoverWrites(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		failed := s.failed()
+		failed, err := s.failed(ctx, nil)
 		if len(failed) > 0 {
 			s.log.out.Error("The disk is full; these streams take no messages until there is room", "streams", failed, "folder", s.dir)
 		}
-		for len(failed) > 0 {
-			if !s.waitForRoom(ctx, pause) {
-				return
+		for err == nil && len(failed) > 0 && s.waitForRoom(ctx, pause) {
+			if failed, err = s.failed(ctx, failed); err != nil {
+				break
 			}
 			begin := time.Now()
-			err := s.reopen(ctx, failed)
+			closed := s.reopen(ctx, failed)
 			pause = max(firstPause, restFactor*time.Since(begin))
-			if err != nil {
+			if closed != nil {
 				pause = max(pause, longestPause)
-				s.log.out.Error("There is room on the disk, but streams could not be opened", "error", err, "folder", s.dir)
+				s.log.out.Error("There is room on the disk, but streams could not be opened", "error", closed, "folder", s.dir)
 				continue
 			}
 			s.log.out.Warn("There is room on the disk again; all streams were opened again", "streams", failed, "folder", s.dir)
-			failed = s.failed()
+			failed, err = s.failed(ctx, nil)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			s.log.out.Error("A stream could not be written; the server has to be started again", "error", err, "folder", s.dir)
+			return
 		}
 	}
 }
 
-// failed returns the names of streams that could not be written or opened.
-func (s *Server) failed() (names []string) {
-	for _, e := range s.srv.Healthz(&server.HealthzOptions{Details: true}).Errors {
-		if e.Type == server.HealthzErrorStream &&
-			(strings.Contains(e.Error, "write error") || s.holdsMessages(e.Account, e.Stream)) {
-			names = append(names, e.Stream)
+// failed returns the names of streams that could not be written for want of
+// space, or not opened, with those already known. It returns an error if one
+// could not be written for another reason.
+func (s *Server) failed(ctx context.Context, known []string) (names []string, err error) {
+	err = poll(ctx, func() (bool, error) {
+		names = slices.Clone(known)
+		for _, e := range s.srv.Healthz(&server.HealthzOptions{Details: true}).Errors {
+			_, cause, written := strings.Cut(e.Error, " write error: ")
+			switch {
+			case e.Type == server.HealthzErrorConn:
+				return false, nil // it was too busy to look
+			case e.Type != server.HealthzErrorStream || slices.Contains(names, e.Stream):
+			case written && !noSpace(cause):
+				return false, errors.New(e.Error)
+			case written || s.holdsMessages(e.Account, e.Stream):
+				names = append(names, e.Stream)
+			}
 		}
-	}
-	return names
+		return true, nil
+	})
+	return names, err
 }
 
 // waitForRoom waits until something can be written to the folder again, and
@@ -162,10 +178,11 @@ func (s *Server) reopen(ctx context.Context, failed []string) error {
 	if err := errors.Join(account.EnableJetStream(nil, nil), s.putBack(false)); err != nil {
 		return err
 	}
-	if failed := s.failed(); len(failed) > 0 {
-		return fmt.Errorf("these are closed: %q", failed)
+	closed, err := s.failed(ctx, nil)
+	if err == nil && len(closed) > 0 {
+		err = fmt.Errorf("these are closed: %q", closed)
 	}
-	return nil
+	return err
 }
 
 // waitForRequests waits until the server has answered the requests to the

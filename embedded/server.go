@@ -47,8 +47,9 @@ type Options struct {
 	// could then be writable today and not after a restart tomorrow.)
 	MaxStore int64
 
-	// Logger receives the server's log. Nil: it is discarded, but for what
-	// makes Start fail, which is in the error in any case.
+	// Logger receives the server's log, and that of the recovery from a full
+	// disk. Nil: it is discarded, but for what makes Start fail, which is in
+	// the error in any case.
 	Logger *slog.Logger
 }
 

@@ -90,7 +90,7 @@ func (s *Server) run(ctx context.Context, alone bool) error {
 	kept := false
 	if alone {
 		err := s.keep()
-		if err != nil && noSpace(err) {
+		if err != nil && noSpace(err.Error()) {
 			_ = s.Close()
 			return &StartError{Dir: s.dir, Err: err}
 		}

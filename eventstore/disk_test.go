@@ -64,12 +64,11 @@ func (endlessZeros) Read(p []byte) (int, error) {
 
 // A writer appends to a stream of its own and notes what became of it.
 type writer struct {
-	id       eventstore.StreamID
-	at       eventstore.Revision
-	acked    []string
-	text     string // of the last append
-	unknown  *eventstore.UnknownOutcomeError
-	failures int
+	id      eventstore.StreamID
+	at      eventstore.Revision
+	acked   []string
+	text    string // of the last append
+	unknown *eventstore.UnknownOutcomeError
 }
 
 const diskDeadline = time.Second
