@@ -1,13 +1,19 @@
 package embedded_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/headwater-go/headwater/embedded"
 )
@@ -17,12 +23,17 @@ func streamDir(dir string) string {
 	return filepath.Join(dir, "jetstream", "$G", "streams", "LOG")
 }
 
-// closedLog returns a folder with five messages and no server.
-func closedLog(t *testing.T) string {
+func needKeep(t *testing.T) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("files are not kept here")
 	}
+}
+
+// closedLog returns a folder with five messages and no server.
+func closedLog(t *testing.T) string {
+	t.Helper()
+	needKeep(t)
 	dir := t.TempDir()
 	s := open(t, dir, nil)
 	js := connect(t, s)
@@ -99,6 +110,77 @@ func TestNoSpace(t *testing.T) {
 	} {
 		if got := embedded.NoSpace(text); got != want {
 			t.Errorf("%q: %t", text, got)
+		}
+	}
+}
+
+// Streams are opened anew again and again under load. What was acknowledged is
+// there, at its sequence, and no sequence is missing.
+func TestReopenUnderLoad(t *testing.T) {
+	t.Parallel()
+	needKeep(t)
+	s := open(t, t.TempDir(), &embedded.Options{Relaxed: true})
+	js := connect(t, s)
+	createLog(t, js, 1)
+	var (
+		mu      sync.Mutex
+		acked   = make(map[uint64]string)
+		stop    = make(chan struct{})
+		running sync.WaitGroup
+	)
+	for w := range 4 {
+		running.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				text := fmt.Sprintf("%d-%d", w, n)
+				ack, err := js.Publish(ctx, "log.numbers", []byte(text), jetstream.WithRetryAttempts(0))
+				cancel()
+				if err != nil {
+					continue // between closed and open
+				}
+				mu.Lock()
+				if other, ok := acked[ack.Sequence]; ok {
+					t.Errorf("sequence %d is %s and %s", ack.Sequence, other, text)
+				}
+				acked[ack.Sequence] = text
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range 20 {
+		had := func() int { mu.Lock(); defer mu.Unlock(); return len(acked) }
+		want := had() + 20
+		eventually(t, func() error {
+			if n := had(); n < want {
+				return fmt.Errorf("%d of %d messages", n, want)
+			}
+			return nil
+		})
+		var failed []string
+		if i%2 == 0 {
+			failed = []string{"LOG"}
+		}
+		if err := s.Reopen(t.Context(), failed...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	running.Wait()
+	log, err := js.Stream(t.Context(), "LOG")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := log.CachedInfo().State; st.FirstSeq != 1 || st.Msgs != st.LastSeq {
+		t.Errorf("the stream has %+v", st)
+	}
+	for seq, text := range acked {
+		if msg, err := log.GetMsg(t.Context(), seq); err != nil || string(msg.Data) != text {
+			t.Fatalf("message %d, acknowledged as %s: %+v, %v", seq, text, msg, err)
 		}
 	}
 }
