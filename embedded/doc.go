@@ -27,6 +27,21 @@
 // particular, a stream that lies in the folder and that the server cannot
 // recover is a [DamagedError]; left alone, the server would run without it.
 //
+// A full disk loses nothing that was acknowledged. A stream that the server
+// could not write a message of takes no more: writes to it are not answered,
+// while it can be read. When there is room again, at least a megabyte, the
+// server opens all streams anew, without anyone's help and with all connections
+// as they are. For that moment, which is seconds for each gigabyte of the
+// streams that could not be written, JetStream does not answer. What streams and
+// consumers have in memory only is then lost, as after a restart. Options.Logger
+// gets a line when a disk is full and when streams were opened again.
+//
+// A stream that the server cannot open, for example because a disk is full or
+// the process has too many open files, is not lost: the server would delete it,
+// and so its files have second names, in the folder headwater.keep, while it is
+// opened. A Start on a disk that has no room for those fails. So does one that
+// could not open a stream, with a [DamagedError].
+//
 // Close leaves nothing behind: no connection, no goroutine, no lock.
 //
 // # Limits
@@ -40,9 +55,10 @@
 // Solaris, AIX and Android does not keep two servers of the same process
 // apart.
 //
-// A disk that fills up stops the log: a write is then not answered, and the
-// server has to be started again when there is space. Options.MaxStore refuses
-// writes in good order before it comes to that.
+// After a full disk the nodes of a [Cluster] have to be restarted. So has a
+// server on Windows, on a file system without hard links, and where the disk
+// failed in another way or at a sync: it is then not known what of a file is on
+// the disk. Options.MaxStore refuses writes in good order before a disk is full.
 //
 // Memory storage is limited to 256 MiB for all streams together; every other
 // setting is the server's default (a message may have 1 MiB).

@@ -13,9 +13,11 @@ import (
 const maxWarnings = 5
 
 // logger is the server's logger. It passes lines on to slog, and it catches
-// what the server says in no other way: that it failed to start.
+// what the server says in no other way: that it failed to start, and that it
+// could not write for want of space.
 type logger struct {
-	out *slog.Logger
+	out  *slog.Logger
+	full chan struct{} // holds one if there was no space since it was looked at
 
 	mu       sync.Mutex
 	starting bool
@@ -27,7 +29,7 @@ func newLogger(out *slog.Logger) *logger {
 	if out == nil {
 		out = slog.New(slog.DiscardHandler)
 	}
-	return &logger{out: out, starting: true}
+	return &logger{out: out, full: make(chan struct{}, 1), starting: true}
 }
 
 // failure returns the error the server called fatal, or nil.
@@ -55,6 +57,14 @@ func (l *logger) Warnf(format string, v ...any) {
 }
 
 func (l *logger) Errorf(format string, v ...any) {
+	for _, arg := range v {
+		if err, ok := arg.(error); ok && noSpace(err.Error()) {
+			select {
+			case l.full <- struct{}{}:
+			default:
+			}
+		}
+	}
 	l.warn(format, v)
 	l.log(slog.LevelError, format, v)
 }

@@ -47,8 +47,9 @@ type Options struct {
 	// could then be writable today and not after a restart tomorrow.)
 	MaxStore int64
 
-	// Logger receives the server's log. Nil: it is discarded, but for what
-	// makes Start fail, which is in the error in any case.
+	// Logger receives the server's log, and that of the recovery from a full
+	// disk. Nil: it is discarded, but for what makes Start fail, which is in
+	// the error in any case.
 	Logger *slog.Logger
 }
 
@@ -61,6 +62,9 @@ type Server struct {
 	log   *logger
 	srv   *server.Server
 	conns conns
+
+	stopRecovery context.CancelFunc // nil before there is any
+	recovery     sync.WaitGroup
 
 	closing  sync.Once
 	closeErr error
@@ -111,6 +115,10 @@ func (s *Server) Dir() string { return s.dir }
 func (s *Server) Close() error {
 	s.closing.Do(func() {
 		s.conns.close()
+		if s.stopRecovery != nil {
+			s.stopRecovery()
+			s.recovery.Wait()
+		}
 		s.srv.Shutdown()
 		s.srv.WaitForShutdown()
 		s.closeErr = s.lock.Close()

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,8 +84,18 @@ func splitListen(listen string) (string, int, error) {
 }
 
 // run starts the prepared server and waits until it is ready. When it fails it
-// closes the server.
-func (s *Server) run(ctx context.Context, checkStreams bool) error {
+// closes the server. A server that is alone looks after its streams: they are
+// nowhere else.
+func (s *Server) run(ctx context.Context, alone bool) error {
+	kept := false
+	if alone {
+		err := s.keep()
+		if err != nil && noSpace(err.Error()) {
+			_ = s.Close()
+			return &StartError{Dir: s.dir, Err: err}
+		}
+		kept = err == nil // or the file system has no hard links
+	}
 	returned := make(chan struct{})
 	go func() {
 		defer close(returned)
@@ -100,12 +111,18 @@ func (s *Server) run(ctx context.Context, checkStreams bool) error {
 	}
 	err := s.waitReady(ctx)
 	warnings := s.log.started()
-	if err == nil && checkStreams {
+	if alone {
+		err = cmp.Or(err, s.putBack(false))
+	}
+	if err == nil && alone {
 		err = s.checkStreams(ctx, warnings)
 	}
 	if err != nil {
 		_ = s.Close()
 		return startError(s.dir, err)
+	}
+	if kept {
+		s.startRecovery()
 	}
 	return nil
 }
