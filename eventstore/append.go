@@ -363,6 +363,7 @@ func definite(err error) bool {
 // commit, or pass.
 var unclear = map[jetstream.ErrorCode]bool{
 	codeWrongSequence: true, codeWrongSequence2: true, codeInProcess: true, codeNotAvailable: true,
+	10077: true, // the stream is being closed
 	10167: true, // too many requests: the stream's queue is full
 }
 

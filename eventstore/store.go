@@ -189,8 +189,12 @@ func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Strea
 			return info, nil
 		case denied != nil:
 			return nil, denied
-		case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		case errors.Is(err, nats.ErrConnectionClosed):
 			return nil, err
+		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+			if retry.attempts >= fewAttempts { // it may be starting
+				return nil, err
+			}
 		case !create && errors.Is(err, jetstream.ErrStreamNotFound):
 			return nil, err
 		case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
