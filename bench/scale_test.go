@@ -25,6 +25,10 @@ func (l *largeLog) stream(i int) eventstore.StreamID {
 	return eventstore.StreamID{Kind: "order", ID: fmt.Sprint(i)}
 }
 
+// long is a stream that has as many commits, at the log's end, as there are
+// others.
+func (l *largeLog) long() eventstore.StreamID { return eventstore.StreamID{Kind: "long", ID: "1"} }
+
 func newLargeLog(tb testing.TB, seed uint64) *largeLog {
 	tb.Helper()
 	l := &largeLog{dir: tb.TempDir(), events: 1_000_000, streams: 100_000}
@@ -54,8 +58,14 @@ func newLargeLog(tb testing.TB, seed uint64) *largeLog {
 		all[w].heads[i] = head
 		return err
 	})
+	long := series{stream: l.long()}
+	for range l.streams {
+		if err := long.append(tb, store); err != nil {
+			tb.Fatal(err)
+		}
+	}
 	p.stop(tb)
-	tb.Logf("a log of %d events in %d streams, appended in %v", l.events, l.streams, time.Since(start).Round(time.Millisecond))
+	tb.Logf("a log of %d events in %d streams and %d in another, appended in %v", l.events, l.streams, l.streams, time.Since(start).Round(time.Millisecond))
 	return l
 }
 
@@ -68,8 +78,9 @@ func openLarge(tb testing.TB, p *process) *eventstore.Store {
 	return store
 }
 
-// BenchmarkWalk walks over all of a large log in a process of its own: lists
-// its streams, follows its events, and verifies it. "live-MB" is the most
+// BenchmarkWalk walks over all of a large log, whose server is another process:
+// lists its streams, loads one with a very long history, follows all events, and
+// verifies it. "live-MB" is the most
 // memory that this process still used when the garbage was collected, less
 // what it used before.
 func BenchmarkWalk(b *testing.B) {
@@ -90,12 +101,21 @@ func BenchmarkWalk(b *testing.B) {
 			}
 			return n, nil
 		}},
+		{"load", "events", func(b *testing.B) (n int, err error) {
+			for _, err := range store.Read(b.Context(), l.long(), nil) {
+				if err != nil {
+					return n, err
+				}
+				n++
+			}
+			return n, nil
+		}},
 		{"follow", "events", func(b *testing.B) (n int, err error) {
 			for e, err := range store.Follow(b.Context(), 0, nil) {
 				if err != nil {
 					return n, err
 				}
-				if n++; e.Position == uint64(l.events) {
+				if n++; e.Position == uint64(l.events+l.streams) {
 					break
 				}
 			}
@@ -103,7 +123,7 @@ func BenchmarkWalk(b *testing.B) {
 		}},
 		{"verify", "events", func(b *testing.B) (int, error) {
 			report, err := store.Verify(b.Context(), nil)
-			if err == nil && (report.Damaged > 0 || int(report.Commits) != l.events) {
+			if err == nil && (report.Damaged > 0 || int(report.Commits) != l.events+l.streams) {
 				err = fmt.Errorf("%+v", report)
 			}
 			return int(report.Events), err

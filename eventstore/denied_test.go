@@ -3,6 +3,7 @@ package eventstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -146,5 +147,44 @@ func TestNoAnswersPermitted(t *testing.T) {
 	add(t, owner, stream(t), eventstore.NoStream, events("a"), nil)
 	if _, err := eventstore.Open(t.Context(), user, "guarded", nil); !errors.Is(err, eventstore.ErrDenied) {
 		t.Errorf("open without the right to subscribe: %v", err)
+	}
+}
+
+// The permissions that the documentation lists are enough.
+func TestPermissionsThatSuffice(t *testing.T) {
+	t.Parallel()
+	all := []string{
+		"guarded.>", "$JS.API.STREAM.INFO.guarded", "$JS.API.STREAM.MSG.GET.guarded", "$JS.API.DIRECT.GET.guarded", "$JS.API.DIRECT.GET.guarded.>",
+		"$JS.API.CONSUMER.CREATE.guarded.>", "$JS.API.CONSUMER.MSG.NEXT.guarded.>", "$JS.API.CONSUMER.INFO.guarded.>", "$JS.API.CONSUMER.DELETE.guarded.>",
+	}
+	admin, user := guarded(t, all, []string{"_INBOX.>"})
+	if _, err := eventstore.Open(t.Context(), admin, "guarded", nil); err != nil {
+		t.Fatal(err)
+	}
+	store, err := eventstore.Open(t.Context(), user, "guarded", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var at eventstore.Revision
+	for i := range 30 {
+		at = add(t, store, stream(t), at, events(fmt.Sprint(i)), nil)
+	}
+	if _, err := store.Append(t.Context(), stream(t), eventstore.NoStream, events("x"), nil); !errors.Is(err, eventstore.ErrConflict) {
+		t.Errorf("appended: %v", err)
+	}
+	if n := len(history(t, store, stream(t))); n != 30 {
+		t.Errorf("the stream has %d events", n)
+	}
+	if n := len(logged(t, store, 0)); n != 30 {
+		t.Errorf("the log has %d events", n)
+	}
+	if n := len(listed(t, store.Streams(t.Context(), "", 0))); n != 1 {
+		t.Errorf("the log has %d streams", n)
+	}
+	if report, err := store.Verify(t.Context(), nil); err != nil || report.Damaged > 0 {
+		t.Errorf("verify: %+v, %v", report, err)
+	}
+	if err := user.LastError(); err != nil {
+		t.Errorf("the server refused something: %v", err)
 	}
 }

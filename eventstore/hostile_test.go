@@ -18,6 +18,7 @@ import (
 var hostileItems = []item{
 	{"a stray answer is not taken for the server's", strayAnswer},
 	{"a foreign message with a status is content", statusOfContent},
+	{"49 nothing can be removed from a log", neverRemoved},
 	{"a log whose last message is lost is damaged", lostEnd},
 	{"a position beyond the log's end is refused", beyondEnd},
 	{"a revision of a lost history is refused", lostHistory},
@@ -142,6 +143,31 @@ func copyCommits(t *testing.T, js jetstream.JetStream, from string, to string, n
 			t.Fatal(err)
 		}
 	}
+}
+
+func neverRemoved(t *testing.T, s site) {
+	log := s.log(t, "never-removed", nil)
+	var at eventstore.Revision
+	for i := range 3 {
+		at = add(t, log, stream(t), at, events(fmt.Sprint(i)), nil)
+	}
+	raw, err := s.jetStream(t).Stream(t.Context(), log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, do := range map[string]func() error{
+		"a message can be deleted": func() error { return raw.DeleteMsg(t.Context(), 2) },
+		"a message can be erased":  func() error { return raw.SecureDeleteMsg(t.Context(), 3) },
+		"the log can be purged":    func() error { return raw.Purge(t.Context()) },
+		"a stream can be purged": func() error {
+			return raw.Purge(t.Context(), jetstream.WithPurgeSubject(log.Name()+".>"))
+		},
+	} {
+		if err := do(); err == nil {
+			t.Error(what)
+		}
+	}
+	wantTexts(t, log, stream(t), "0", "1", "2")
 }
 
 // The server says that the log ends at position 3 and has nothing there.
