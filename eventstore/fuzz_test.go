@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -45,12 +46,45 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		wantEncodable(t, c, subj)
+		head, at, err := decodeHead(c.stream, &stored{header: h, position: position})
+		if err != nil || !at.Equal(c.time) || !reflect.DeepEqual(head, c.mark()) {
+			t.Fatalf("by its headers alone it is %+v at %v, %v; and it is %+v", head, at, err, c.mark())
+		}
 		if c.last() < ^uint64(0) {
 			next := &commit{stream: c.stream, id: "next", time: c.time, events: []EventData{{Type: "next"}}}
 			next.follow(c.mark())
 			if why := follows(c.mark(), next); why != "" {
 				t.Fatal(why)
 			}
+		}
+	})
+}
+
+// A high-water mark is read as it was written, and nothing else is one.
+func FuzzParseNote(f *testing.F) {
+	var sound bytes.Buffer
+	(&note{log: "5a9c", position: 7, subject: "shop.order.42", id: "größer 100%", digest: digest{1}}).write(&sound)
+	f.Add(sound.String(), "5a9c", uint64(7), "42", "größer 100%", []byte{1})
+	f.Fuzz(func(t *testing.T, text, log string, position uint64, id, commit string, sum []byte) {
+		if n, err := parseNote(text); err == nil {
+			var again bytes.Buffer
+			if n.write(&again); again.String() != text {
+				t.Errorf("%q is read as %+v, which is written as %q", text, n, again.String())
+			}
+		}
+		subj, err := subject("shop", StreamID{Kind: "order", ID: id})
+		if err != nil || checkName("commit id", commit) != nil || strings.Contains(log, "\n") {
+			return
+		}
+		n := &note{log: log, position: position, subject: subj, id: commit}
+		copy(n.digest[:], sum)
+		var b bytes.Buffer
+		n.write(&b)
+		if len(log) < 200 && b.Len() != noteSize {
+			t.Errorf("a note of %d bytes", b.Len())
+		}
+		if back, err := parseNote(b.String()); err != nil || *back != *n {
+			t.Errorf("%+v is read as %+v, %v", n, back, err)
 		}
 	})
 }

@@ -13,6 +13,8 @@ const (
 	CorrelationID = "correlationid"
 	// CausationID is the id of the event, or command, that led to the commit.
 	CausationID = "causationid"
+	// User is on whose behalf it was done.
+	User = "user"
 	// TraceParent and TraceState are the W3C trace context.
 	TraceParent = "traceparent"
 	TraceState  = "tracestate"
@@ -29,11 +31,11 @@ func WithMetadata(ctx context.Context, metadata map[string]string) context.Conte
 
 // CausedBy returns a context with which appends say that an event led to them:
 // its id is their causation id, its correlation id is theirs, or its own id
-// where it has none, and its trace context is theirs.
+// where it has none, and its user and trace context are theirs.
 func CausedBy(ctx context.Context, cause Event) context.Context {
 	id := cause.Stream.String() + "/" + cause.ID()
 	metadata := map[string]string{CausationID: id, CorrelationID: id}
-	for _, key := range []string{CorrelationID, TraceParent, TraceState} {
+	for _, key := range []string{CorrelationID, User, TraceParent, TraceState} {
 		if value, ok := cause.Metadata[key]; ok {
 			metadata[key] = value
 		}

@@ -30,15 +30,15 @@ func TestMetadataThroughContext(t *testing.T) {
 		}
 	}
 
-	ctx := eventstore.WithMetadata(t.Context(), map[string]string{"user": "ann", "tenant": "x"})
+	ctx := eventstore.WithMetadata(t.Context(), map[string]string{eventstore.User: "ann", "tenant": "x"})
 	first := append(ctx, &eventstore.AppendOptions{CommitID: "first", Metadata: map[string]string{"user": "bob", eventstore.TraceParent: "00-1-2-01"}})
 	want(first, map[string]string{"user": "bob", "tenant": "x", "traceparent": "00-1-2-01"})
 
 	second := append(eventstore.CausedBy(t.Context(), first), &eventstore.AppendOptions{CommitID: "second"})
-	want(second, map[string]string{"correlationid": "order/42/first", "causationid": "order/42/first", "traceparent": "00-1-2-01"})
+	want(second, map[string]string{"correlationid": "order/42/first", "causationid": "order/42/first", "traceparent": "00-1-2-01", "user": "bob"})
 
 	third := append(eventstore.CausedBy(ctx, second), nil)
-	want(third, map[string]string{"correlationid": "order/42/first", "causationid": "order/42/second", "traceparent": "00-1-2-01", "user": "ann", "tenant": "x"})
+	want(third, map[string]string{"correlationid": "order/42/first", "causationid": "order/42/second", "traceparent": "00-1-2-01", "user": "bob", "tenant": "x"})
 
 	want(append(t.Context(), nil), nil)
 	bad := eventstore.WithMetadata(t.Context(), map[string]string{"Not a key": ""})

@@ -1,0 +1,170 @@
+package eventstore
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// tail returns the last commit of a stream, nil if it has none. On a
+// replicated log it asks the leader: another replica may be behind.
+//
+// A server that cannot read the last message of a subject says that there is
+// none, or takes an earlier one for the last. What it counts tells, so it is
+// asked for that as well, at the same time, unless all of the log is known to
+// be readable.
+func (s *Store) tail(ctx context.Context, stream StreamID, subj string) (*commit, error) {
+	if s.sound() {
+		return s.last(ctx, stream, subj)
+	}
+	counted := make(chan error, 1)
+	var have count
+	go func() {
+		var err error
+		have, err = s.count(ctx, subj)
+		counted <- err
+	}()
+	tail, err := s.last(ctx, stream, subj)
+	if err := cmp.Or(err, <-counted); err != nil {
+		return nil, err
+	}
+	if have.complete() && tail.mark().ordinal < have.commits {
+		// One may have come in between.
+		if tail, err = s.last(ctx, stream, subj); err != nil {
+			return nil, err
+		}
+	}
+	if !have.complete() || tail.mark().ordinal < have.commits {
+		return s.hidden(ctx, stream, subj, tail, have)
+	}
+	return tail, nil
+}
+
+// last returns what the server takes for the last commit of a stream.
+func (s *Store) last(ctx context.Context, stream StreamID, subj string) (*commit, error) {
+	var m *stored
+	var err error
+	if s.replicas > 1 {
+		m, err = s.askLeader(ctx, map[string]any{"last_by_subj": subj})
+	} else {
+		m, err = s.askDirect(ctx, "."+subj, nil)
+	}
+	if err != nil || m == nil {
+		return nil, err
+	}
+	return s.decodeStored(stream, subj, m)
+}
+
+// hidden returns the last commit of a stream from the replicas, where the
+// leader lost messages.
+func (s *Store) hidden(ctx context.Context, stream StreamID, subj string, tail *commit, have count) (*commit, error) {
+	m, err := s.elsewhere(ctx, map[string]any{"last_by_subj": subj})
+	if err != nil {
+		return nil, err
+	}
+	if m != nil && m.position > tail.mark().position {
+		if tail, err = s.decodeStored(stream, subj, m); err != nil {
+			return nil, err
+		}
+	}
+	switch ordinal := tail.mark().ordinal; {
+	case ordinal < have.commits:
+		return nil, s.corrupt(stream, tail.mark().position, "the server has %d commits of the stream, and the last one that it can read is number %d", have.commits, ordinal)
+	case s.replicas == 1 && !s.damaged:
+		return nil, s.corrupt(stream, tail.mark().position, "the server lost messages, %s: the stream's last one may be among them", have)
+	}
+	return tail, nil
+}
+
+// count is what the server counts.
+type count struct {
+	commits           uint64 // of one stream
+	messages          uint64 // in the log
+	first, last, gone uint64 // positions
+}
+
+// complete reports whether there are messages at all positions.
+func (c count) complete() bool {
+	return c.gone == 0 && c.first <= 1 && c.messages == c.last
+}
+
+func (c count) String() string {
+	return fmt.Sprintf("of which it has %d at the positions %d to %d", c.messages, c.first, c.last)
+}
+
+// count asks the log's leader.
+func (s *Store) count(ctx context.Context, subj string) (count, error) {
+	body, err := json.Marshal(map[string]any{"subjects_filter": subj})
+	if err != nil {
+		return count{}, err
+	}
+	m, err := s.ask(ctx, "$JS.API.STREAM.INFO."+s.log, body)
+	if err != nil {
+		return count{}, err
+	}
+	var answer struct {
+		Error *jetstream.APIError   `json:"error"`
+		State jetstream.StreamState `json:"state"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return count{}, s.unavailable(fmt.Errorf("malformed answer: %w", err))
+	}
+	if answer.Error != nil {
+		return count{}, s.unavailable(answer.Error)
+	}
+	return counted(answer.State, subj), nil
+}
+
+func counted(state jetstream.StreamState, subj string) count {
+	return count{state.Subjects[subj], state.Msgs, state.FirstSeq, state.LastSeq, uint64(state.NumDeleted)}
+}
+
+// elsewhere asks the other replicas for a message that the leader does not
+// find, nil if none of them has it. Which one answers is chance, and one may
+// be behind: it asks so often that all did, almost certainly, and takes the
+// newest answer.
+func (s *Store) elsewhere(ctx context.Context, req map[string]any) (newest *stored, err error) {
+	const each = 8
+	if s.replicas == 1 {
+		return nil, nil
+	}
+	for range each * s.replicas {
+		m, err := s.askDirect(ctx, "", req)
+		if err != nil {
+			return nil, err
+		}
+		if m != nil && (newest == nil || m.position > newest.position) {
+			newest = m
+		}
+	}
+	return newest, nil
+}
+
+// tailAtLeast returns a stream's last commit, which must not be before a
+// position that the server acknowledged once. On replicas it asks again for a
+// while: a leader that was cut off answers from the past.
+func (s *Store) tailAtLeast(ctx context.Context, stream StreamID, subj string, position uint64) (*commit, error) {
+	retry := retrier{start: time.Now()}
+	for {
+		tail, err := s.tail(ctx, stream, subj)
+		at := tail.mark().position
+		if err != nil || at >= position {
+			return tail, err
+		}
+		lost := s.corrupt(stream, position, "the stream ends at position %d, before what the server acknowledged: the log lost commits or is another one", at)
+		if s.replicas == 1 || time.Since(retry.start) > staleness {
+			return nil, lost
+		}
+		if err := retry.pause(ctx, errBehind); err != nil {
+			return nil, s.unavailable(err)
+		}
+	}
+}
+
+// errBehind is not yet proof of damage.
+var errBehind = errors.New("the leader does not have what was acknowledged")
