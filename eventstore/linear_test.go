@@ -2,14 +2,13 @@ package eventstore_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"fmt"
 
 	"github.com/anishathalye/porcupine"
 	"github.com/headwater-go/headwater/eventstore"
@@ -23,7 +22,8 @@ var soaking = os.Getenv("HEADWATER_SOAK") != ""
 // their ends, while nodes are killed and paused, leaders change, and
 // connections are cut. Then it checks that each stream was, for all of them, a
 // single thing: every operation happened at one moment between its call and its
-// return.
+// return. An exception are reads while a leader that was deposed may not know
+// it; they may be of the past, and the test says how many streams had such.
 func TestLinearizability(t *testing.T) {
 	t.Parallel()
 	for _, env := range []struct {

@@ -61,7 +61,7 @@ func (n *nemesis) follower() int {
 	return (n.leader() + 1 + n.random.IntN(len(n.nodes)-1)) % len(n.nodes)
 }
 
-// for waits for a part of a time, chosen at random.
+// forUpTo waits for a part of a time, chosen at random.
 func (n *nemesis) forUpTo(limit time.Duration) {
 	timer := time.NewTimer(limit/4 + rand.N(limit*3/4))
 	defer timer.Stop()
@@ -126,7 +126,8 @@ func (n *nemesis) deposeLeader() {
 func (n *nemesis) killNode(i int) {
 	n.nodes[i].kill()
 	n.forUpTo(time.Second)
-	startNode(n.T, n.nodes, i)
+	n.nodes[i].launch(n.T, n.nodes)
+	awaitNode(n.T, n.nodes, i)
 	n.proxies[i].redirect(n.nodes[i].url())
 }
 
