@@ -20,7 +20,8 @@ type writer struct {
 	number  int
 	store   *eventstore.Store
 	random  *rand.Rand
-	commits int // to name them
+	commits int  // to name them
+	patient bool // it never gives up soon
 
 	held  map[eventstore.StreamID]eventstore.Revision // latest it was told of
 	seen  map[eventstore.StreamID]seen                // latest it has read up to
@@ -67,6 +68,15 @@ func (w *writer) work() {
 	}
 }
 
+// look does what changes nothing.
+func (w *writer) look(id eventstore.StreamID) {
+	if w.random.IntN(2) == 0 {
+		w.head(id)
+	} else {
+		w.read(id)
+	}
+}
+
 // record writes an operation down which began at a time and ends now.
 func (w *writer) record(begin int64, op operation, got result) {
 	end := w.run.clock()
@@ -81,10 +91,11 @@ func (w *writer) record(begin int64, op operation, got result) {
 // by what an election takes.
 func (w *writer) context() (context.Context, context.CancelFunc) {
 	limit := 12 * time.Second
-	switch w.random.IntN(8) {
-	case 0:
+	switch n := w.random.IntN(8); {
+	case w.patient:
+	case n == 0:
 		limit = time.Millisecond + time.Duration(w.random.IntN(20))*time.Millisecond
-	case 1, 2:
+	case n < 3:
 		limit = 300 * time.Millisecond
 	}
 	return context.WithTimeout(w.run.ctx, limit)

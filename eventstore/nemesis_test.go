@@ -3,6 +3,7 @@ package eventstore_test
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,7 +19,8 @@ type nemesis struct {
 	log     string
 	random  *rand.Rand
 	made    map[string]int // faults so far, by kind
-	clock   func() int64
+	run     *linearRun
+	readers [][]*writer // connected to each node alone
 	doubts  []doubt
 }
 
@@ -59,7 +61,7 @@ func (n *nemesis) follower() int {
 	return (n.leader() + 1 + n.random.IntN(len(n.nodes)-1)) % len(n.nodes)
 }
 
-// for waits for a part of a time, chosen at random.
+// forUpTo waits for a part of a time, chosen at random.
 func (n *nemesis) forUpTo(limit time.Duration) {
 	timer := time.NewTimer(limit/4 + rand.N(limit*3/4))
 	defer timer.Stop()
@@ -99,7 +101,8 @@ func (n *nemesis) pauseNode(i int) {
 }
 
 // deposeLeader pauses the leader until the others have elected another one.
-// When it goes on it does not know, and neither do the clients connected to it.
+// When it goes on it does not know, and answers what its clients have asked
+// meanwhile.
 func (n *nemesis) deposeLeader() {
 	i := n.leader()
 	n.nodes[i].pause(n.T)
@@ -108,16 +111,23 @@ func (n *nemesis) deposeLeader() {
 		return ok && now != i
 	})
 	n.forUpTo(time.Second)
-	begin := n.clock()
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for _, r := range n.readers[i] {
+		asking.Go(func() { r.look(n.run.pick(r.random)) })
+	}
+	n.forUpTo(200 * time.Millisecond)
+	begin := n.run.clock()
 	n.nodes[i].resume(n.T)
 	n.settled()
-	n.doubts = append(n.doubts, doubt{begin, n.clock() + int64(time.Second)})
+	n.doubts = append(n.doubts, doubt{begin, n.run.clock() + int64(time.Second)})
 }
 
 func (n *nemesis) killNode(i int) {
 	n.nodes[i].kill()
 	n.forUpTo(time.Second)
-	startNode(n.T, n.nodes, i)
+	n.nodes[i].launch(n.T, n.nodes)
+	awaitNode(n.T, n.nodes, i)
 	n.proxies[i].redirect(n.nodes[i].url())
 }
 

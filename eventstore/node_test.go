@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -22,8 +21,8 @@ import (
 // process that can be killed. Its value is a node as JSON.
 const nodeEnv = "HEADWATER_TEST_NODE"
 
-// A node is a JetStream server in a process of its own, of a cluster if it has
-// routes. It ends when its standard input does.
+// A node is a JetStream server in a process of its own, of a cluster if there
+// are others. It ends when its standard input does.
 type node struct {
 	Name   string
 	Dir    string
@@ -34,6 +33,7 @@ type node struct {
 
 	cmd   *exec.Cmd
 	stdin io.Closer
+	out   io.Reader
 }
 
 // runNode is the program of a node. It never returns.
@@ -64,7 +64,7 @@ func (n *node) options() *server.Options {
 		ServerName: n.Name, Host: "127.0.0.1", Port: n.Client, NoSigs: true,
 		JetStream: true, StoreDir: n.Dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 1 << 40, DisableJetStreamBanner: true,
 	}
-	if len(n.Routes) == 0 {
+	if len(n.Routes) == 1 {
 		return opts
 	}
 	opts.Cluster = server.ClusterOpts{Name: "linear", Host: opts.Host, Port: n.Route, Username: "route", Password: n.Secret}
@@ -110,7 +110,10 @@ func startNodes(t *testing.T, count int) []*node {
 		takePorts(t, nodes, i)
 	}
 	for i := range nodes {
-		startNode(t, nodes, i)
+		nodes[i].launch(t, nodes)
+	}
+	for i := range nodes {
+		awaitNode(t, nodes, i)
 	}
 	return nodes
 }
@@ -129,31 +132,30 @@ func takePorts(t *testing.T, nodes []*node, i int) {
 	}
 }
 
-// startNode starts a node, on other ports if it cannot on its own: another
-// process may have taken them.
-func startNode(t *testing.T, nodes []*node, i int) {
+// awaitNode waits until a node that was launched accepts connections. If it
+// does not, another process may have taken its ports, and it gets others.
+func awaitNode(t *testing.T, nodes []*node, i int) {
 	t.Helper()
 	const tries = 5
 	n := nodes[i]
 	for range tries {
-		if n.Routes = nil; len(nodes) > 1 {
-			for _, other := range nodes {
-				n.Routes = append(n.Routes, other.Route)
-			}
-		}
-		if n.start(t) {
+		if n.ready() {
 			return
 		}
 		n.kill()
 		takePorts(t, nodes, i)
+		n.launch(t, nodes)
 	}
 	t.Fatalf("%s does not start", n.Name)
 }
 
-// start starts the process and waits until the server accepts connections. It
-// reports whether it does.
-func (n *node) start(t *testing.T) bool {
+// launch starts the process.
+func (n *node) launch(t *testing.T, all []*node) {
 	t.Helper()
+	n.Routes = nil
+	for _, other := range all {
+		n.Routes = append(n.Routes, other.Route)
+	}
 	config, err := json.Marshal(n)
 	if err != nil {
 		t.Fatal(err)
@@ -162,29 +164,25 @@ func (n *node) start(t *testing.T) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.cmd = exec.Command(program)
-	n.cmd.Env = append(os.Environ(), nodeEnv+"="+string(config))
-	n.cmd.Stderr = os.Stderr
-	apart(n.cmd)
-	if n.stdin, err = n.cmd.StdinPipe(); err != nil {
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), nodeEnv+"="+string(config))
+	cmd.Stderr = os.Stderr
+	apart(cmd)
+	if n.stdin, err = cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
-	out, err := n.cmd.StdoutPipe()
-	if err != nil {
+	if n.out, err = cmd.StdoutPipe(); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.cmd.Start(); err != nil {
-		n.cmd = nil
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	begin := time.Now()
-	lines := bufio.NewScanner(out)
-	ready := lines.Scan()
-	if took := time.Since(begin); took > patience/2 {
-		t.Logf("%s took %s to start", n.Name, took)
-	}
-	return ready
+	n.cmd = cmd
 }
+
+// ready waits until the server accepts connections, and reports whether it
+// does.
+func (n *node) ready() bool { return bufio.NewScanner(n.out).Scan() }
 
 // kill ends the process as kill -9 does, also where it is paused.
 func (n *node) kill() {
