@@ -38,7 +38,8 @@
 //
 // Whole: a read returns versions without a gap, checked by a chain of digests,
 // or an error. Lost or altered commits are found by whoever reads the stream
-// next, and by [Store.Verify].
+// next, and by [Store.Verify]. That a server lost the end of its log, or runs on
+// an older copy of it, is found with a high-water mark, see [Options].
 //
 // Durable is what the server makes it: package embedded syncs each commit to
 // disk before it is acknowledged; a NATS server on its own does so with

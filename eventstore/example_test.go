@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
@@ -158,4 +159,73 @@ func ExampleStore_Follow() {
 	// 2 order/2 order.placed
 	// 3 order/3 order.placed
 	// handled up to 3
+}
+
+// Streams come in the order of their last commits, so where a page ended is
+// where the next one begins.
+func ExampleStore_Streams() {
+	ctx := context.Background()
+	store, close := openShop(ctx)
+	defer close()
+
+	for _, id := range []string{"1", "2", "3", "1"} {
+		_, err := store.Append(ctx, eventstore.StreamID{Kind: "order", ID: id}, eventstore.Any, []eventstore.EventData{{Type: "order.changed"}}, nil)
+		if err != nil {
+			panic(err)
+		}
+	}
+	page := uint64(0)
+	for head, err := range store.Streams(ctx, "order", page) {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(head.Stream, "is at", head.Revision)
+		if page = head.Revision.Position; page == 3 {
+			break
+		}
+	}
+	fmt.Println("next page")
+	for head, err := range store.Streams(ctx, "order", page) {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(head.Stream, "is at", head.Revision)
+	}
+	// Output:
+	// order/2 is at version 1
+	// order/3 is at version 1
+	// next page
+	// order/1 is at version 2
+}
+
+// Outside of its log an event is a CloudEvent.
+func ExampleEvent_MarshalJSON() {
+	ctx := context.Background()
+	store, close := openShop(ctx)
+	defer close()
+
+	order := eventstore.StreamID{Kind: "order", ID: "4 2"}
+	_, err := store.Append(ctx, order, eventstore.NoStream, []eventstore.EventData{
+		{Type: "order.placed", ContentType: "application/json", Data: []byte(`{"customer":"ann"}`)},
+		{Type: "order.noted", ContentType: "text/plain", Data: []byte("ring twice")},
+	}, &eventstore.AppendOptions{
+		CommitID: "5a9c", Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Metadata: map[string]string{eventstore.User: "ann"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	for event, err := range store.Read(ctx, order, nil) {
+		if err != nil {
+			panic(err)
+		}
+		event.Recorded = time.Time{} // another time in each run
+		text, err := event.MarshalJSON()
+		if err != nil {
+			panic(err)
+		}
+		fmt.Printf("%s\n", text)
+	}
+	// Output:
+	// {"specversion":"1.0","id":"5a9c#1","source":"/shop/order/4%202","type":"order.placed","subject":"4 2","time":"2026-01-02T03:04:05Z","datacontenttype":"application/json","hwversion":"1","hwposition":"1","hwcommit":"5a9c","user":"ann","data":{"customer":"ann"}}
+	// {"specversion":"1.0","id":"5a9c#2","source":"/shop/order/4%202","type":"order.noted","subject":"4 2","time":"2026-01-02T03:04:05Z","datacontenttype":"text/plain","hwversion":"2","hwposition":"1","hwcommit":"5a9c","user":"ann","data":"ring twice"}
 }
