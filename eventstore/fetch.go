@@ -54,6 +54,9 @@ func (s *Store) walk(ctx context.Context, stream StreamID, subj string, position
 				return nil
 			}
 			found, err := s.direct(m)
+			if errors.Is(err, errUnreadable) {
+				return nil
+			}
 			if err != nil {
 				return err
 			}
@@ -93,11 +96,19 @@ func (s *Store) walk(ctx context.Context, stream StreamID, subj string, position
 func (s *Store) at(ctx context.Context, position uint64) (*stored, error) {
 	req := map[string]any{"seq": position}
 	m, err := s.askLeader(ctx, req)
-	if err == nil && m == nil {
-		m, err = s.elsewhere(ctx, req)
+	if m != nil || err != nil && !errors.Is(err, ErrCorrupt) {
+		return m, err
 	}
-	return m, err
+	if other, wrong := s.elsewhere(ctx, req); other != nil || wrong != nil {
+		return other, wrong
+	}
+	return nil, err
 }
+
+// errUnreadable says that a message's headers cannot be decoded, and so neither
+// what the server added to them. The checksum that the server keeps of a message
+// leaves out how long its headers are. The leader's answer has them apart.
+var errUnreadable = errors.New("its headers are malformed")
 
 // stored is a message as the log has it.
 type stored struct {
@@ -129,6 +140,9 @@ func (s *Store) direct(m *nats.Msg) (*stored, error) {
 			return ""
 		}
 		return v[len(v)-1]
+	}
+	if last(jetstream.SequenceHeader) == "" {
+		return nil, errUnreadable
 	}
 	position, err1 := parseNumber(last(jetstream.SequenceHeader))
 	at, err2 := time.Parse(time.RFC3339Nano, last(jetstream.TimeStampHeaer))
@@ -187,7 +201,7 @@ func (s *Store) askLeader(ctx context.Context, req map[string]any) (*stored, err
 	var h nats.Header
 	if len(found.Header) > 0 {
 		if h, err = nats.DecodeHeadersMsg(found.Header); err != nil {
-			return nil, s.corrupt(StreamID{}, found.Sequence, "its headers are malformed")
+			return nil, s.corrupt(StreamID{}, found.Sequence, "%v", errUnreadable)
 		}
 	}
 	return &stored{found.Subject, found.Sequence, h, found.Data, found.Time}, nil

@@ -53,6 +53,9 @@ func (s *Store) last(ctx context.Context, stream StreamID, subj string) (*commit
 		m, err = s.askLeader(ctx, map[string]any{"last_by_subj": subj})
 	} else {
 		m, err = s.askDirect(ctx, "."+subj, nil)
+		if errors.Is(err, errUnreadable) {
+			m, err = s.askLeader(ctx, map[string]any{"last_by_subj": subj})
+		}
 	}
 	if err != nil || m == nil {
 		return nil, err
@@ -135,7 +138,7 @@ func (s *Store) elsewhere(ctx context.Context, req map[string]any) (newest *stor
 	}
 	for range each * s.replicas {
 		m, err := s.askDirect(ctx, "", req)
-		if err != nil {
+		if err != nil && !errors.Is(err, errUnreadable) {
 			return nil, err
 		}
 		if m != nil && (newest == nil || m.position > newest.position) {
