@@ -148,7 +148,9 @@ type appender struct {
 	absent bool
 }
 
-var errExists = errors.New("the stream has commits")
+// errElsewhere is why a commit is not even sent, before it is known what stands
+// in its place.
+var errElsewhere = errors.New("the stream does not end there")
 
 // errFaster is why an append that expects no version had to try again. For its
 // caller that is no conflict.
@@ -318,15 +320,15 @@ func (a *appender) fits(msg *nats.Msg) error {
 // publish sends the commit once. An error is final if definite says so; after
 // any other the stream tells.
 func (a *appender) publish(ctx context.Context, base mark, msg *nats.Msg) (ack, error) {
-	if base.ordinal == 0 && !a.absent && !a.sound() {
+	if base.ordinal == 0 && !a.absent && !a.sound() || base.ordinal > 0 && a.doubtful(ctx) {
 		tail, err := a.tail(ctx, a.stream, a.subj)
-		if err == nil && tail != nil {
-			err = errExists
+		if err == nil && tail.mark().position != base.position {
+			err = errElsewhere
 		}
 		if err != nil {
 			return ack{}, err
 		}
-		a.absent = true
+		a.absent = tail == nil
 	}
 	reply, err := a.writes.request(ctx, msg, a.wait)
 	if err != nil {

@@ -99,8 +99,9 @@ func (s *Store) at(ctx context.Context, position uint64) (*stored, error) {
 	if m != nil || err != nil && !errors.Is(err, ErrCorrupt) {
 		return m, err
 	}
-	if other, wrong := s.elsewhere(ctx, req); other != nil || wrong != nil {
-		return other, wrong
+	answers, wrong := s.everywhere(ctx, req)
+	if m := newest(answers); m != nil || wrong != nil {
+		return m, wrong
 	}
 	return nil, err
 }

@@ -28,7 +28,8 @@ func (s site) log(t *testing.T, name string, opts *eventstore.Options) *eventsto
 	return store
 }
 
-// open opens a log and creates it with the site's replicas.
+// open opens a log and creates it with the site's replicas. What the store then
+// does in the background is over.
 func (s site) open(t *testing.T, nc *nats.Conn, name string, opts *eventstore.Options) *eventstore.Store {
 	t.Helper()
 	var o eventstore.Options
@@ -39,6 +40,9 @@ func (s site) open(t *testing.T, nc *nats.Conn, name string, opts *eventstore.Op
 	store, err := eventstore.Open(t.Context(), nc, name, &o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if s.replicas == 1 {
+		eventually(t, "the log is scrubbed", func() bool { return eventstore.Scrubbed(store) })
 	}
 	return store
 }

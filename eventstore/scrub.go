@@ -20,7 +20,7 @@ const (
 // server that finds no message of a subject has none.
 //
 // On replicas it would say something about one of them only.
-func (s *Store) scrub(damaged func(*CorruptionError)) {
+func (s *Store) scrub() {
 	ctx, cancel := context.WithCancel(context.Background())
 	nc := s.reads.nc
 	before := nc.Stats().Reconnects
@@ -40,10 +40,8 @@ func (s *Store) scrub(damaged func(*CorruptionError)) {
 		defer cancel()
 		sound := true
 		err := s.positions(ctx, func(missing error) {
-			var damage *CorruptionError
-			if sound = false; damaged != nil && errors.As(missing, &damage) {
-				damaged(damage)
-			}
+			sound = false
+			s.report(missing)
 		})
 		result := scrubFailed
 		if sound && err == nil {
@@ -58,6 +56,14 @@ func (s *Store) scrub(damaged func(*CorruptionError)) {
 func (s *Store) sound() bool {
 	result := s.scrubbed.Load()
 	return result >= scrubSound && result == scrubSound+s.reads.nc.Stats().Reconnects
+}
+
+// report tells of damage that no call is about.
+func (s *Store) report(err error) {
+	var damage *CorruptionError
+	if s.onDamage != nil && errors.As(err, &damage) {
+		s.onDamage(damage)
+	}
 }
 
 // positions calls missing for the positions up to the log's present end that

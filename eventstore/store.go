@@ -26,7 +26,9 @@ type Store struct {
 	writes   *exchange
 	reads    *exchange
 
+	onDamage func(*CorruptionError)
 	damaged  bool          // and opened all the same
+	leader   leader        // of a replicated log
 	scrubbed atomic.Uint64 // what the scrub came to
 	water    highWater     // what the server acknowledged
 }
@@ -56,10 +58,11 @@ type Options struct {
 	// and refuses the log. Each process has a file of its own, on a disk that
 	// is not the server's. Default: none.
 	HighWater string
-	// OnDamage is told of each position that the server cannot read, by a walk
-	// over the log that begins with Open and goes on in the background, on a
-	// log with one replica. [Store.Verify] finds more, and on replicas too.
-	// Default: nobody is told.
+	// OnDamage is told what is found besides the calls: each position that the
+	// server cannot read, by a walk over a log with one replica that begins with
+	// Open and goes on in the background; and of a log with more, that the node
+	// that leads it lost messages. [Store.Verify] finds more. It is called from
+	// any goroutine. Default: nobody is told.
 	OnDamage func(*CorruptionError)
 	// AllowUnsafe names settings, as an [UnsafeLogError] names them, that the
 	// log may have although they can lose or change history. With "damage" a
@@ -105,7 +108,7 @@ func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", log, err)
 	}
-	s := &Store{log: log, wait: opts.AckWait, js: js, writes: &exchange{nc: nc}}
+	s := &Store{log: log, wait: opts.AckWait, onDamage: opts.OnDamage, js: js, writes: &exchange{nc: nc}}
 	s.reads = s.writes
 	if opts.Reads != nil {
 		s.reads = &exchange{nc: opts.Reads}
@@ -122,7 +125,7 @@ func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store
 		return nil, err
 	}
 	if s.replicas == 1 {
-		s.scrub(opts.OnDamage)
+		s.scrub()
 	}
 	return s, nil
 }
@@ -141,9 +144,11 @@ func (s *Store) open(ctx context.Context, opts *Options, noted *note) error {
 	}
 	s.identity, s.replicas = info.Config.Metadata[metaID], info.Config.Replicas
 	s.damaged = slices.Contains(opts.AllowUnsafe, "damage")
-	if have := counted(info.State, ""); s.replicas == 1 && !have.complete() && !s.damaged {
+	have := counted(info, "")
+	if s.replicas == 1 && !have.complete() && !s.damaged {
 		return s.corrupt(StreamID{}, have.last, "the server lost messages, %s", have)
 	}
+	s.leads(have)
 	if noted != nil {
 		return s.holds(ctx, noted)
 	}

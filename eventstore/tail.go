@@ -1,7 +1,6 @@
 package eventstore
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,7 +29,14 @@ func (s *Store) tail(ctx context.Context, stream StreamID, subj string) (*commit
 		counted <- err
 	}()
 	tail, err := s.last(ctx, stream, subj)
-	if err := cmp.Or(err, <-counted); err != nil {
+	if err := <-counted; err != nil {
+		return nil, err
+	}
+	s.leads(have)
+	if errors.Is(err, ErrCorrupt) && s.replicas > 1 {
+		return s.hidden(ctx, stream, subj, nil, have)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if have.complete() && tail.mark().ordinal < have.commits {
@@ -66,14 +72,17 @@ func (s *Store) last(ctx context.Context, stream StreamID, subj string) (*commit
 // hidden returns the last commit of a stream from the replicas, where the
 // leader lost messages.
 func (s *Store) hidden(ctx context.Context, stream StreamID, subj string, tail *commit, have count) (*commit, error) {
-	m, err := s.elsewhere(ctx, map[string]any{"last_by_subj": subj})
+	answers, err := s.everywhere(ctx, map[string]any{"last_by_subj": subj})
 	if err != nil {
 		return nil, err
 	}
-	if m != nil && m.position > tail.mark().position {
+	if m := newest(answers); m != nil && m.position > tail.mark().position {
 		if tail, err = s.decodeStored(stream, subj, m); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.forked(ctx, stream, subj, tail); err != nil {
+		return nil, err
 	}
 	switch ordinal := tail.mark().ordinal; {
 	case ordinal < have.commits:
@@ -84,11 +93,31 @@ func (s *Store) hidden(ctx context.Context, stream StreamID, subj string, tail *
 	return tail, nil
 }
 
+// forked reports an error if a replica has a commit between the last one and
+// what that one calls its predecessor: a leader that lost it took the next one
+// all the same.
+func (s *Store) forked(ctx context.Context, stream StreamID, subj string, tail *commit) error {
+	if tail == nil {
+		return nil
+	}
+	answers, err := s.everywhere(ctx, map[string]any{"seq": tail.previous() + 1, "next_by_subj": subj})
+	if err != nil {
+		return err
+	}
+	for _, m := range answers {
+		if m.position < tail.position {
+			return s.corrupt(stream, tail.position, "it follows position %d, and the commit at position %d follows that too: the leader lost it and accepted another", tail.previous(), m.position)
+		}
+	}
+	return nil
+}
+
 // count is what the server counts.
 type count struct {
 	commits           uint64 // of one stream
 	messages          uint64 // in the log
 	first, last, gone uint64 // positions
+	leader            string // the node that counts
 }
 
 // complete reports whether there are messages at all positions.
@@ -111,8 +140,8 @@ func (s *Store) count(ctx context.Context, subj string) (count, error) {
 		return count{}, err
 	}
 	var answer struct {
-		Error *jetstream.APIError   `json:"error"`
-		State jetstream.StreamState `json:"state"`
+		Error *jetstream.APIError `json:"error"`
+		jetstream.StreamInfo
 	}
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
 		return count{}, s.unavailable(fmt.Errorf("malformed answer: %w", err))
@@ -120,18 +149,21 @@ func (s *Store) count(ctx context.Context, subj string) (count, error) {
 	if answer.Error != nil {
 		return count{}, s.unavailable(answer.Error)
 	}
-	return counted(answer.State, subj), nil
+	return counted(&answer.StreamInfo, subj), nil
 }
 
-func counted(state jetstream.StreamState, subj string) count {
-	return count{state.Subjects[subj], state.Msgs, state.FirstSeq, state.LastSeq, uint64(state.NumDeleted)}
+func counted(info *jetstream.StreamInfo, subj string) count {
+	c := count{commits: info.State.Subjects[subj], messages: info.State.Msgs, first: info.State.FirstSeq, last: info.State.LastSeq, gone: uint64(info.State.NumDeleted)}
+	if info.Cluster != nil {
+		c.leader = info.Cluster.Leader
+	}
+	return c
 }
 
-// elsewhere asks the other replicas for a message that the leader does not
-// find, nil if none of them has it. Which one answers is chance, and one may
-// be behind: it asks so often that all did, almost certainly, and takes the
-// newest answer.
-func (s *Store) elsewhere(ctx context.Context, req map[string]any) (newest *stored, err error) {
+// everywhere asks the replicas for a message, one of which the leader does not
+// find, and returns their answers. Which replica answers is chance: it asks so
+// often that all did, almost certainly. On one node there is nobody to ask.
+func (s *Store) everywhere(ctx context.Context, req map[string]any) (answers []*stored, err error) {
 	const each = 8
 	if s.replicas == 1 {
 		return nil, nil
@@ -141,11 +173,22 @@ func (s *Store) elsewhere(ctx context.Context, req map[string]any) (newest *stor
 		if err != nil && !errors.Is(err, errUnreadable) {
 			return nil, err
 		}
-		if m != nil && (newest == nil || m.position > newest.position) {
-			newest = m
+		if m != nil {
+			answers = append(answers, m)
 		}
 	}
-	return newest, nil
+	return answers, nil
+}
+
+// newest returns the answer that is furthest, nil for none: a replica may be
+// behind.
+func newest(answers []*stored) (last *stored) {
+	for _, m := range answers {
+		if last == nil || m.position > last.position {
+			last = m
+		}
+	}
+	return last
 }
 
 // tailAtLeast returns a stream's last commit, which must not be before a
