@@ -1,6 +1,7 @@
 package eventstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,8 @@ type AppendOptions struct {
 	// Metadata is stored with the commit, each pair as a CloudEvents
 	// extension attribute: keys are 1 to 20 of the characters a-z and 0-9 and
 	// do not begin with "hw", values any text without control characters, also
-	// empty. It is added to
-	// the metadata of the context, see [WithMetadata] and [CausedBy].
+	// empty. It is added to the metadata of the context, see [WithMetadata] and
+	// [CausedBy].
 	Metadata map[string]string
 }
 
@@ -47,8 +48,11 @@ type AppendOptions struct {
 // duplicate window. The answer is then the original Revision, marked Replayed.
 //
 // On failure nothing was stored, unless the error is an
-// [UnknownOutcomeError]; the others are [ConflictError], [CommitIDReusedError],
-// [InvalidError], [TooLargeError] and [CorruptionError]. Append itself repeats
+// [UnknownOutcomeError], or a [CorruptionError] that says so: the server took
+// the commit and had lost others. The rest are [ConflictError],
+// [CommitIDReusedError], [InvalidError], [TooLargeError], [DeniedError],
+// [UnsafeLogError], what matches [ErrUnavailable], and why the file
+// Options.HighWater cannot be written. Append itself repeats
 // what is safe to repeat until the context ends, or for about half a minute
 // without an answer, and at most a minute. With Any and Exists it goes on for as
 // long as other writers are faster.
@@ -68,7 +72,7 @@ func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectatio
 		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, ended(ctx))
 	}
 	c.logID, c.logName = s.identity, s.log
-	if err := s.water.check(); err != nil {
+	if err := cmp.Or(s.water.check(), s.reconnected(ctx)); err != nil {
 		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, err)
 	}
 	a := appender{Store: s, subj: subj, commit: c, named: opts.CommitID != ""}
@@ -221,10 +225,17 @@ func (a *appender) after(ctx context.Context, base mark, expected Expectation) (
 	}
 	retry := retrier{start: time.Now()}
 	for {
-		told := max(a.water.before(), base.position)
-		answer, err := a.publish(ctx, base, msg)
+		told, reconnects := max(a.water.before(), base.position), a.reconnects()
+		var answer ack
+		err := a.look(ctx, base)
+		if err != nil && !errors.Is(err, errElsewhere) && !a.sent {
+			return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", a.stream, err)
+		}
+		if err == nil {
+			answer, err = a.publish(ctx, msg)
+		}
 		if err == nil && !answer.Duplicate {
-			return a.stored(answer.Sequence, told)
+			return a.stored(ctx, base, answer.Sequence, told, reconnects)
 		}
 		if err == nil {
 			return a.duplicate(ctx, base, answer.Sequence)
@@ -248,7 +259,7 @@ func (a *appender) after(ctx context.Context, base mark, expected Expectation) (
 		// The stream still ends at base: the message may go out again, and
 		// the guard lets at most one of them in.
 		var refused *jetstream.APIError
-		if errors.As(err, &refused) && refused.ErrorCode == codeWrongSequence && a.replicas > 1 {
+		if errors.As(err, &refused) && refused.ErrorCode == codeWrongSequence && a.replicas > 1 && retry.attempts >= fewAttempts {
 			err = fmt.Errorf("the log's leader does not find the stream's last commit, and other nodes do; make another one the leader: %w", err)
 		}
 		if wait := retry.pause(ctx, err); wait != nil {
@@ -257,13 +268,42 @@ func (a *appender) after(ctx context.Context, base mark, expected Expectation) (
 	}
 }
 
-// stored answers with the commit at the position that the server gave it, which
-// must be after all that it had acknowledged before.
-func (a *appender) stored(position, told uint64) (Revision, error) {
-	if position <= told {
-		return Revision{}, a.corrupt(a.stream, position, "the server stored commit %s there, and had acknowledged position %d before: the log lost commits and goes on from an older state", clip(a.id), told)
+// look reports whether the stream ends at base as far as can be seen, where the
+// server might take a commit that does not belong there: the server has lost
+// what does.
+func (a *appender) look(ctx context.Context, base mark) error {
+	if base.ordinal == 0 && (a.absent || a.sound()) || base.ordinal > 0 && !a.doubtful(ctx) {
+		return nil
 	}
+	tail, err := a.tail(ctx, a.stream, a.subj)
+	if err != nil {
+		return err
+	}
+	if tail.mark().position != base.position {
+		return errElsewhere
+	}
+	a.absent = tail == nil
+	return nil
+}
+
+// stored answers with the commit at the position that the server gave it, which
+// must be after all that it had acknowledged before. Where the connection was
+// lost meanwhile, the server that took the commit may be one that lost others.
+func (a *appender) stored(ctx context.Context, base mark, position, told, reconnects uint64) (Revision, error) {
 	a.position = position
+	if position <= told {
+		err := a.corrupt(a.stream, position, "the server stored commit %s there, and had acknowledged position %d before: the log lost commits and goes on from an older state", clip(a.id), told)
+		a.water.lose(err)
+		return Revision{}, err
+	}
+	if a.reconnects() != reconnects {
+		if err := a.reconnected(ctx); errors.Is(err, ErrCorrupt) {
+			return Revision{}, fmt.Errorf("stream %s: commit %s was stored at position %d: %w", a.stream, clip(a.id), position, err)
+		}
+		if have, err := a.count(ctx, a.subj); err == nil && base.ordinal == 0 && have.commits > 1 {
+			return Revision{}, a.corrupt(a.stream, position, "commit %s was stored there as the first one, and the server has %d of the stream: it lost some and did not know", clip(a.id), have.commits)
+		}
+	}
 	a.water.rise(a.commit, a.subj)
 	return a.revision(), nil
 }
@@ -283,6 +323,7 @@ func (a *appender) replay(found *commit, err error) (Revision, error) {
 		return Revision{}, err
 	}
 	rev := found.revision()
+	a.water.rise(found, a.subj)
 	if !a.sameEvents(found) {
 		return Revision{}, &CommitIDReusedError{Stream: a.stream, CommitID: a.id, Stored: rev}
 	}
@@ -319,20 +360,10 @@ func (a *appender) fits(msg *nats.Msg) error {
 
 // publish sends the commit once. An error is final if definite says so; after
 // any other the stream tells.
-func (a *appender) publish(ctx context.Context, base mark, msg *nats.Msg) (ack, error) {
-	if base.ordinal == 0 && !a.absent && !a.sound() || base.ordinal > 0 && a.doubtful(ctx) {
-		tail, err := a.tail(ctx, a.stream, a.subj)
-		if err == nil && tail.mark().position != base.position {
-			err = errElsewhere
-		}
-		if err != nil {
-			return ack{}, err
-		}
-		a.absent = tail == nil
-	}
+func (a *appender) publish(ctx context.Context, msg *nats.Msg) (ack, error) {
 	reply, err := a.writes.request(ctx, msg, a.wait)
 	if err != nil {
-		a.sent = a.sent || errors.Is(err, errNoAnswer)
+		a.sent = a.sent || errors.Is(err, errNoAnswer) || errors.Is(err, errUnheard)
 		return ack{}, err
 	}
 	if status(reply) == statusNoResponders {
@@ -354,7 +385,7 @@ func (a *appender) publish(ctx context.Context, base mark, msg *nats.Msg) (ack, 
 // definite reports errors after which this message is certainly not stored and
 // sending it again would not help.
 func definite(err error) bool {
-	if errors.Is(err, ErrUnsafeLog) || errors.Is(err, ErrDenied) || errors.Is(err, nats.ErrMaxPayload) {
+	if errors.Is(err, ErrUnsafeLog) || errors.Is(err, ErrDenied) && !errors.Is(err, errUnheard) || errors.Is(err, nats.ErrMaxPayload) {
 		return true
 	}
 	var refused *jetstream.APIError

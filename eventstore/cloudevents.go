@@ -35,7 +35,8 @@ const (
 // which the log recorded it. Data of a JSON content type is there as JSON, of a
 // text type as a string, and all else, including JSON with insignificant
 // space, which would not come back byte for byte, as "data_base64". Empty data
-// is left out.
+// is left out. Called through json.Marshal, which escapes '<', '>' and '&', it
+// gives the same event in other bytes.
 func (e Event) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	attribute := func(name, value string) {

@@ -17,10 +17,12 @@ import (
 // is acknowledged: the cursor itself knows what it has seen.
 type cursor struct {
 	*Store
-	next    uint64 // position to read next
-	last    uint64 // position to read to
-	bare    bool   // without the messages' data
-	heads   string // of each of these subjects its last message, and no others
+	next    uint64  // position to read next
+	last    uint64  // position to read to
+	bare    bool    // without the messages' data
+	heads   string  // of each of these subjects its last message, and no others
+	seen    *stored // last
+	opened  bool
 	line    *line
 	name    string // of the consumer
 	pending uint64 // messages that the consumer began with
@@ -47,10 +49,10 @@ func (c *cursor) message(ctx context.Context) (*stored, error) {
 		w := c.reads.watch()
 		m, err := c.receive(ctx)
 		if err == nil && m != nil {
-			c.next = m.position + 1
+			c.next, c.seen = m.position+1, m
 			return m, nil
 		}
-		if denied := w.denied("$JS.API."); err != nil && denied != nil {
+		if denied := w.deniedAPI(); err != nil && denied != nil {
 			return nil, c.unavailable(denied)
 		}
 		if ctx.Err() != nil {
@@ -60,7 +62,7 @@ func (c *cursor) message(ctx context.Context) (*stored, error) {
 			retry = retrier{start: time.Now()} // idle, and the server is there
 			continue
 		}
-		if errors.Is(err, errMissingEnd) || errors.Is(err, errEnd) {
+		if errors.Is(err, errMissingEnd) || errors.Is(err, errEnd) || errors.Is(err, ErrCorrupt) {
 			return nil, err
 		}
 		c.close()
@@ -163,6 +165,12 @@ func (c *cursor) open(ctx context.Context) (err error) {
 	if c.line != nil {
 		return nil
 	}
+	if c.opened {
+		if err := c.same(ctx); err != nil {
+			return err
+		}
+	}
+	c.opened = true
 	if c.line, err = c.reads.take(); err != nil {
 		return err
 	}
@@ -190,6 +198,26 @@ func (c *cursor) open(ctx context.Context) (err error) {
 		c.pending = consumer.CachedInfo().NumPending
 	}
 	return err
+}
+
+// same reports an error if the log is not the one any more that the cursor has
+// read: the server may have restarted with less, or with an older copy, and gone
+// on from there.
+func (c *cursor) same(ctx context.Context) error {
+	if c.heads != "" {
+		return nil
+	}
+	if _, err := c.reaches(ctx, c.next-1); err != nil || c.seen == nil {
+		return err
+	}
+	m, err := c.at(ctx, c.seen.position)
+	if err != nil {
+		return err
+	}
+	if m == nil || m.subject != c.seen.subject || !m.recorded.Equal(c.seen.recorded) {
+		return c.corrupt(StreamID{}, c.seen.position, "another commit was read there before: the log lost commits and went on from an older state")
+	}
+	return nil
 }
 
 // pull asks for the next messages.

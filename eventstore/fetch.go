@@ -77,7 +77,7 @@ func (s *Store) walk(ctx context.Context, stream StreamID, subj string, position
 				err = s.corrupt(stream, position, "the commit is missing")
 			}
 			if err != nil {
-				return err
+				return blame(stream, err)
 			}
 			c, err := s.decodeStored(stream, subj, m)
 			if err != nil {

@@ -2,6 +2,7 @@ package eventstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,16 +13,18 @@ import (
 	"sync"
 )
 
-// A highWater is the highest position that the server acknowledged to this
-// process, and the file that remembers it where there is one. The file is
+// A highWater is the last commit, by position, that the server acknowledged to
+// this process, and the file that remembers it where there is one. The file is
 // written with each append and not synced: it survives the process, and after a
 // power failure it may say less than it did, never more.
 type highWater struct {
-	mu       sync.Mutex
-	position uint64
-	file     *os.File
-	text     bytes.Buffer // of the last note
-	failed   error        // why it is not in the file
+	mu      sync.Mutex
+	told    note   // position 0: nothing yet
+	trusted uint64 // the connections' reconnects when the log had it
+	lost    error  // the log does not have it any more
+	file    *os.File
+	text    bytes.Buffer // of the last note
+	failed  error        // why it is not in the file
 }
 
 // note is what the file says.
@@ -41,7 +44,7 @@ const (
 
 // open opens or creates the file, and returns what it says, nil if that is
 // nothing yet.
-func (w *highWater) open(path string) (*note, error) {
+func (w *highWater) open(path, log string) (*note, error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -57,16 +60,22 @@ func (w *highWater) open(path string) (*note, error) {
 	if strings.TrimSpace(string(text)) == "" {
 		// Later writes then need no more room on the disk.
 		w.text.WriteString(strings.Repeat(" ", noteSize))
-		w.save()
-		return nil, w.failed
+		if w.save(); w.failed != nil {
+			return nil, errors.Join(w.failed, f.Close())
+		}
+		return nil, nil
 	}
 	n, err := parseNote(string(text))
-	if err != nil {
+	switch {
+	case err != nil:
 		err = &InvalidError{What: "high-water mark", Value: path, Reason: err.Error() + "; verify the log, and then remove the file"}
-		return nil, errors.Join(err, f.Close())
+	case !strings.HasPrefix(n.subject, log+"."):
+		err = &InvalidError{What: "high-water mark", Value: path, Reason: "is that of another log: it names " + clip(n.subject)}
+	default:
+		w.told = *n
+		return n, nil
 	}
-	w.position = n.position
-	return n, nil
+	return nil, errors.Join(err, f.Close())
 }
 
 func (w *highWater) close() {
@@ -79,22 +88,40 @@ func (w *highWater) close() {
 func (w *highWater) before() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.position
+	return w.told.position
 }
 
-// rise notes an acknowledged commit. If it cannot, the next append is told.
+// rise notes a commit that the server said it has. If it cannot, the next append
+// is told.
 func (w *highWater) rise(c *commit, subj string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if c.position <= w.position {
+	if c.position <= w.told.position || w.lost != nil {
 		return
 	}
-	w.position = c.position
+	w.told = note{c.logID, c.position, subj, c.id, c.digest}
 	if w.file != nil {
 		w.text.Reset()
-		note := note{c.logID, c.position, subj, c.id, c.digest}
-		note.write(&w.text)
+		w.told.write(&w.text)
 		w.save()
+	}
+}
+
+// trust notes that the log had what was acknowledged when the connections had
+// been lost so many times.
+func (w *highWater) trust(reconnects uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trusted = reconnects
+}
+
+// lose notes that the log lost what was acknowledged. It stays so: a log that
+// goes on from an older state only looks whole again.
+func (w *highWater) lose(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lost == nil {
+		w.lost = err
 	}
 }
 
@@ -104,14 +131,22 @@ func (w *highWater) save() {
 	}
 }
 
-// check says why the last note could not be written, and still cannot.
+// check says why nothing may be appended: the log lost commits, or the last note
+// could not be written, and still cannot.
 func (w *highWater) check() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failed != nil {
 		w.save()
 	}
-	return w.failed
+	return cmp.Or(w.lost, w.failed)
+}
+
+// trusts returns what is noted, if the log is to be looked at for it.
+func (w *highWater) trusts(reconnects uint64) (note, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.told, w.trusted == reconnects
 }
 
 // write writes a note: lines for people, the last of them a checksum.
@@ -159,9 +194,35 @@ func parseNote(text string) (*note, error) {
 	return n, nil
 }
 
-// holds reports an error unless the log has the commit that was noted.
-func (s *Store) holds(ctx context.Context, n *note) error {
-	told := fmt.Sprintf("%s says that the server acknowledged commit %s of %s there", s.water.file.Name(), clip(n.id), clip(n.subject))
+// reconnected looks at the log again after a connection was lost: the server may
+// have restarted, with less than it had or with another log.
+func (s *Store) reconnected(ctx context.Context) error {
+	now := s.reconnects()
+	told, trusted := s.water.trusts(now)
+	if trusted {
+		return nil
+	}
+	have, err := s.count(ctx, "")
+	if err != nil {
+		return err
+	}
+	s.leads(have)
+	if err = s.lacks(have); err == nil && told.position > 0 {
+		err = s.holds(ctx, &told, "")
+	}
+	switch {
+	case err == nil:
+		s.water.trust(now)
+	case errors.Is(err, ErrCorrupt):
+		s.water.lose(err)
+	}
+	return err
+}
+
+// holds reports an error unless the log has the commit that was noted, in a file
+// if that is named.
+func (s *Store) holds(ctx context.Context, n *note, file string) error {
+	told := fmt.Sprintf("%s says that the server acknowledged commit %s of %s there", cmp.Or(file, "this process"), clip(n.id), clip(n.subject))
 	stream, _ := parseSubject(s.log, n.subject)
 	if n.log != s.identity {
 		return s.corrupt(stream, n.position, "this is another log than before, although of the same name: %s", told)

@@ -188,8 +188,8 @@ func (s *Store) reaches(ctx context.Context, position uint64) (uint64, error) {
 		if s.replicas == 1 || time.Since(retry.start) > staleness {
 			return last, err
 		}
-		if err := retry.pause(ctx, err); err != nil {
-			return last, err
+		if err := retry.pause(ctx, errBehind); err != nil {
+			return last, s.unavailable(err)
 		}
 	}
 }

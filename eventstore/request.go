@@ -153,6 +153,9 @@ func (l *line) await(ctx context.Context, wait time.Duration, w watch, subj stri
 		if denied := w.denied(subj); denied != nil {
 			return nil, denied
 		}
+		if denied := w.denied(l.prefix); denied != nil {
+			return nil, fmt.Errorf("%w: %w", errUnheard, denied)
+		}
 		if ctx.Err() != nil || wait <= glance {
 			return nil, err
 		}
@@ -210,8 +213,8 @@ type watch struct {
 
 func (x *exchange) watch() watch { return watch{x.nc, x.nc.LastError()} }
 
-// denied returns a DeniedError if the server did not permit to publish to a
-// subject, or to receive answers. A subject that ends in '.' stands for all that
+// denied returns a DeniedError if the server did not permit a subject, to publish
+// to it or to receive answers from it. One that ends in '.' stands for all that
 // begin with it.
 func (w watch) denied(subj string) error {
 	err := w.nc.LastError()
@@ -221,15 +224,21 @@ func (w watch) denied(subj string) error {
 	if !strings.HasSuffix(subj, ".") {
 		subj += `"`
 	}
-	inbox := cmp.Or(w.nc.Opts.InboxPrefix, strings.TrimSuffix(nats.InboxPrefix, ".")) + "."
-	text := strings.ToLower(err.Error())
-	for _, subj := range []string{subj, inbox} {
-		if strings.Contains(text, strings.ToLower(`"`+subj)) {
-			return &DeniedError{Reason: err}
-		}
+	if !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(`"`+subj)) {
+		return nil
 	}
-	return nil
+	return &DeniedError{Reason: err}
 }
+
+// deniedAPI is denied for the requests that nats.go makes.
+func (w watch) deniedAPI() error {
+	inbox := cmp.Or(w.nc.Opts.InboxPrefix, strings.TrimSuffix(nats.InboxPrefix, ".")) + "."
+	return cmp.Or(w.denied("$JS.API."), w.denied(inbox))
+}
+
+// errUnheard says that a request may have been carried out, and that its answer
+// cannot be received.
+var errUnheard = errors.New("no permission to receive the answer")
 
 // status returns the status code of an answer without content, or "". What the
 // log holds has a sequence that the server adds, whatever its own headers say.

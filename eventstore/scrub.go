@@ -23,7 +23,7 @@ const (
 func (s *Store) scrub() {
 	ctx, cancel := context.WithCancel(context.Background())
 	nc := s.reads.nc
-	before := nc.Stats().Reconnects
+	before := s.reconnects()
 	closed := nc.StatusChanged(nats.CLOSED)
 	if nc.IsClosed() {
 		cancel()
@@ -52,10 +52,21 @@ func (s *Store) scrub() {
 }
 
 // sound reports that all of the log can be read: it could when it was opened,
-// and the server did not restart since.
+// and the server did not restart since. A request that waits for the connection
+// goes to the server that is there then, so an answer is sound if this holds
+// after it.
 func (s *Store) sound() bool {
 	result := s.scrubbed.Load()
-	return result >= scrubSound && result == scrubSound+s.reads.nc.Stats().Reconnects
+	return result >= scrubSound && result == scrubSound+s.reconnects()
+}
+
+// reconnects counts how often the connections were lost and found again.
+func (s *Store) reconnects() uint64 {
+	n := s.writes.nc.Stats().Reconnects
+	if s.reads != s.writes {
+		n += s.reads.nc.Stats().Reconnects
+	}
+	return n
 }
 
 // report tells of damage that no call is about.

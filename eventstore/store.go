@@ -21,8 +21,9 @@ type Store struct {
 	log      string
 	identity string // made when the log was created
 	replicas int
+	alone    bool // one server, no cluster
 	wait     time.Duration
-	js       jetstream.JetStream
+	js       jetstream.JetStream // to read through
 	writes   *exchange
 	reads    *exchange
 
@@ -49,14 +50,15 @@ type Options struct {
 	// again; default 5 seconds. The context of a call bounds the whole call.
 	AckWait time.Duration
 	// Reads is a second connection, to read through: a large read then never
-	// stands before an append in the connection's queue. Default: the one
-	// connection for both.
+	// stands before an append in the connection's queue. Its user needs the
+	// permissions to read, and that of the other those to append and for Open.
+	// Default: the one connection for both.
 	Reads *nats.Conn
 	// HighWater is the path of a small file in which appends note the last
 	// commit that the server acknowledged. A server that lost the end of a log,
 	// or runs on an older copy of it, does not know; with the file Open does,
-	// and refuses the log. Each process has a file of its own, on a disk that
-	// is not the server's. Default: none.
+	// and refuses the log. Each process has a file of its own for each log, on
+	// a disk that is not the server's. Default: none.
 	HighWater string
 	// OnDamage is told what is found besides the calls: each position that the
 	// server cannot read, by a walk over a log with one replica that begins with
@@ -65,9 +67,10 @@ type Options struct {
 	// any goroutine. Default: nobody is told.
 	OnDamage func(*CorruptionError)
 	// AllowUnsafe names settings, as an [UnsafeLogError] names them, that the
-	// log may have although they can lose or change history. With "damage" a
-	// log is opened that is known to have lost messages, for example to verify
-	// it: reads of its streams may be short, and appends go on from there.
+	// log may have although they can lose or change history. With any of them,
+	// and with "damage", a log is opened that is known to have lost messages,
+	// for example to verify it: reads of its streams may be short, and appends
+	// go on from there. Settings without which it is no log are not accepted.
 	AllowUnsafe []string
 }
 
@@ -112,27 +115,30 @@ func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store
 	s.reads = s.writes
 	if opts.Reads != nil {
 		s.reads = &exchange{nc: opts.Reads}
+		if s.js, err = jetstream.New(opts.Reads); err != nil {
+			return nil, fmt.Errorf("open log %s: %w", log, err)
+		}
 	}
 	if s.wait <= 0 {
 		s.wait = 5 * time.Second
 	}
-	noted, err := s.water.open(opts.HighWater)
+	noted, err := s.water.open(opts.HighWater, log)
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", log, err)
 	}
-	if err := s.open(ctx, opts, noted); err != nil {
+	if err := s.open(ctx, js, opts, noted); err != nil {
 		s.water.close()
 		return nil, err
 	}
-	if s.replicas == 1 {
+	if s.alone {
 		s.scrub()
 	}
 	return s, nil
 }
 
 // open opens the JetStream stream, which must hold what was noted of it.
-func (s *Store) open(ctx context.Context, opts *Options, noted *note) error {
-	info, err := openStream(ctx, s.js, settings(s.log, opts), noted == nil)
+func (s *Store) open(ctx context.Context, js jetstream.JetStream, opts *Options, noted *note) error {
+	info, err := openStream(ctx, js, settings(s.log, opts), noted == nil)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return s.corrupt(StreamID{}, noted.position, "the server has no log of this name, and %s says that it had", opts.HighWater)
 	}
@@ -143,16 +149,26 @@ func (s *Store) open(ctx context.Context, opts *Options, noted *note) error {
 		return &UnsafeLogError{Log: s.log, Problems: problems}
 	}
 	s.identity, s.replicas = info.Config.Metadata[metaID], info.Config.Replicas
-	s.damaged = slices.Contains(opts.AllowUnsafe, "damage")
+	s.damaged = len(opts.AllowUnsafe) > 0
 	have := counted(info, "")
-	if s.replicas == 1 && !have.complete() && !s.damaged {
-		return s.corrupt(StreamID{}, have.last, "the server lost messages, %s", have)
+	s.alone = s.replicas == 1 && have.cluster == ""
+	if err := s.lacks(have); err != nil {
+		return err
 	}
 	s.leads(have)
+	s.water.trust(s.reconnects())
 	if noted != nil {
-		return s.holds(ctx, noted)
+		return s.holds(ctx, noted, opts.HighWater)
 	}
 	return nil
+}
+
+// lacks reports what a log with one replica lost by what the server counts.
+func (s *Store) lacks(have count) error {
+	if s.replicas > 1 || s.damaged || have.complete() {
+		return nil
+	}
+	return s.corrupt(StreamID{}, have.last, "the server lost messages, %s", have)
 }
 
 // Name returns the log's name.
@@ -163,12 +179,12 @@ func (s *Store) Name() string { return s.log }
 func (s *Store) Position(ctx context.Context) (uint64, error) {
 	retry := retrier{start: time.Now()}
 	for {
-		w := s.writes.watch()
+		w := s.reads.watch()
 		stream, err := s.js.Stream(ctx, s.log)
 		if err == nil {
 			return stream.CachedInfo().State.LastSeq, nil
 		}
-		if denied := w.denied("$JS.API."); denied != nil {
+		if denied := w.deniedAPI(); denied != nil {
 			return 0, s.unavailable(denied)
 		}
 		if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, nats.ErrConnectionClosed) {
@@ -188,7 +204,7 @@ func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Strea
 		w := watch{js.Conn(), js.Conn().LastError()}
 		info, err := openOnce(ctx, js, cfg, create, attempt)
 		var refused *jetstream.APIError
-		denied := w.denied("$JS.API.")
+		denied := w.deniedAPI()
 		switch {
 		case err == nil:
 			return info, nil
@@ -254,13 +270,16 @@ func settings(log string, opts *Options) jetstream.StreamConfig {
 // makes it no log of ours: each as "setting: why".
 func unsafe(log string, c jetstream.StreamConfig, allowed []string) []string {
 	var problems []string
-	check := func(bad bool, setting, why string) {
-		if bad && !slices.Contains(allowed, setting) {
+	need := func(bad bool, setting, why string) {
+		if bad {
 			problems = append(problems, setting+": "+why)
 		}
 	}
-	check(c.Metadata[metaFormat] != wireFormat || c.Metadata[metaID] == "", "metadata", "it was not created by Headwater, or by a later version of it")
-	check(len(c.Subjects) != 1 || c.Subjects[0] != log+".*.*", "subjects", "its subjects are not "+log+".*.*")
+	check := func(bad bool, setting, why string) {
+		need(bad && !slices.Contains(allowed, setting), setting, why)
+	}
+	need(c.Metadata[metaFormat] != wireFormat || c.Metadata[metaID] == "", "metadata", "it was not created by Headwater, or by a later version of it")
+	need(len(c.Subjects) != 1 || c.Subjects[0] != log+".*.*", "subjects", "its subjects are not "+log+".*.*")
 	check(c.Storage != jetstream.FileStorage, "storage", "it is kept in memory")
 	check(c.Retention != jetstream.LimitsPolicy, "retention", "its retention removes what consumers have seen")
 	check(c.MaxAge > 0, "max_age", "old events are removed")
@@ -269,19 +288,19 @@ func unsafe(log string, c jetstream.StreamConfig, allowed []string) []string {
 	check(c.MaxMsgsPerSubject > 0, "max_msgs_per_subject", "old events are removed")
 	check(!c.DenyDelete, "deny_delete", "messages can be deleted")
 	check(!c.DenyPurge, "deny_purge", "messages can be purged")
-	check(!c.AllowDirect, "allow_direct", "direct get is off")
+	need(!c.AllowDirect, "allow_direct", "direct get is off")
 	check(c.AllowRollup, "allow_rollup_hdrs", "rollup headers can replace history")
 	check(c.AllowMsgTTL, "allow_msg_ttl", "messages can expire")
 	check(c.AllowMsgSchedules, "allow_msg_schedules", "scheduled messages can be written")
 	check(c.AllowMsgCounter, "allow_msg_counter", "messages can be counters")
-	check(c.FirstSeq > 1, "first_seq", "its first position is not 1")
+	need(c.FirstSeq > 1, "first_seq", "its first position is not 1")
 	check(c.Sealed, "sealed", "it is sealed")
 	check(c.MaxMsgSize > 0, "max_msg_size", "it refuses messages that the server would take")
 	check(c.MaxConsumers > 0, "max_consumers", "it limits the number of readers")
-	check(c.NoAck, "no_ack", "appends are not acknowledged")
+	need(c.NoAck, "no_ack", "appends are not acknowledged")
 	check(c.PersistMode == jetstream.AsyncPersistMode, "persist_mode", "appends are acknowledged before they are written")
 	check(c.Mirror != nil || len(c.Sources) > 0, "sources", "it copies other streams")
-	check(c.SubjectTransform != nil, "subject_transform", "its subjects are transformed")
+	need(c.SubjectTransform != nil, "subject_transform", "its subjects are transformed")
 	return problems
 }
 

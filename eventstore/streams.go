@@ -23,9 +23,10 @@ type StreamHead struct {
 //
 // The events are not read, and memory does not grow with the number of
 // streams. But the server looks all of them up first, and appends to the log
-// wait for that: roughly a second for a million streams. Where the connection
-// is lost during the iteration, or a replica is behind, a stream that changes
-// meanwhile may come a second time.
+// wait for that: roughly a second for a million streams. It does so for each
+// page, and sends what comes before it as well: prefer one iteration to many
+// pages. Where the connection is lost during the iteration, or a replica is
+// behind, a stream that changes meanwhile may come a second time.
 //
 // An error is yielded last, with a zero StreamHead. It is a [CorruptionError]
 // where the last commit of a stream cannot be read.

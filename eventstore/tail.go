@@ -19,7 +19,9 @@ import (
 // be readable.
 func (s *Store) tail(ctx context.Context, stream StreamID, subj string) (*commit, error) {
 	if s.sound() {
-		return s.last(ctx, stream, subj)
+		if tail, err := s.last(ctx, stream, subj); err != nil || s.sound() {
+			return tail, err
+		}
 	}
 	counted := make(chan error, 1)
 	var have count
@@ -64,9 +66,18 @@ func (s *Store) last(ctx context.Context, stream StreamID, subj string) (*commit
 		}
 	}
 	if err != nil || m == nil {
-		return nil, err
+		return nil, blame(stream, err)
 	}
 	return s.decodeStored(stream, subj, m)
+}
+
+// blame names the stream in a CorruptionError that does not know it.
+func blame(stream StreamID, err error) error {
+	var damage *CorruptionError
+	if errors.As(err, &damage) && damage.Stream == (StreamID{}) {
+		damage.Stream = stream
+	}
+	return err
 }
 
 // hidden returns the last commit of a stream from the replicas, where the
@@ -85,12 +96,12 @@ func (s *Store) hidden(ctx context.Context, stream StreamID, subj string, tail *
 		return nil, err
 	}
 	switch ordinal := tail.mark().ordinal; {
+	case tail == nil && have.commits > 0:
+		return nil, s.corrupt(stream, have.last, "the server has %d commits of the stream, and the last of them cannot be read", have.commits)
 	case ordinal < have.commits:
 		return nil, s.corrupt(stream, tail.mark().position, "the server has %d commits of the stream, and the last one that it can read is number %d", have.commits, ordinal)
-	case s.replicas == 1 && !s.damaged:
-		return nil, s.corrupt(stream, tail.mark().position, "the server lost messages, %s: the stream's last one may be among them", have)
 	}
-	return tail, nil
+	return tail, s.lacks(have)
 }
 
 // forked reports an error if a replica has a commit between the last one and
@@ -117,7 +128,7 @@ type count struct {
 	commits           uint64 // of one stream
 	messages          uint64 // in the log
 	first, last, gone uint64 // positions
-	leader            string // the node that counts
+	leader, cluster   string // the node that counts
 }
 
 // complete reports whether there are messages at all positions.
@@ -155,7 +166,7 @@ func (s *Store) count(ctx context.Context, subj string) (count, error) {
 func counted(info *jetstream.StreamInfo, subj string) count {
 	c := count{commits: info.State.Subjects[subj], messages: info.State.Msgs, first: info.State.FirstSeq, last: info.State.LastSeq, gone: uint64(info.State.NumDeleted)}
 	if info.Cluster != nil {
-		c.leader = info.Cluster.Leader
+		c.leader, c.cluster = info.Cluster.Leader, info.Cluster.Name
 	}
 	return c
 }

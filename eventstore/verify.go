@@ -52,6 +52,7 @@ func (s *Store) Verify(ctx context.Context, opts *VerifyOptions) (*Report, error
 		return &v.Report, err
 	}
 	err = s.commits(ctx, 0, false, func(c *commit, err error) error {
+		defer v.tell()
 		var damage *CorruptionError
 		if errors.As(err, &damage) {
 			v.add(damage)
@@ -93,6 +94,13 @@ func (v *verifier) add(damage *CorruptionError) {
 	}
 }
 
+func (v *verifier) tell() {
+	if v.OnProgress != nil && time.Since(v.told) > time.Second {
+		v.told = time.Now()
+		v.OnProgress(v.Report)
+	}
+}
+
 // check says why a commit is not right as the one after those before, "" if it
 // is.
 func (v *verifier) check(c *commit) string {
@@ -106,10 +114,6 @@ func (v *verifier) check(c *commit) string {
 	}
 	next := extend(c.ordinal, c.position, c.back)
 	v.ends[key] = end{c.digest, c.last(), c.position, c.ordinal, v.hash(next)}
-	if v.OnProgress != nil && v.Commits%1024 == 0 && time.Since(v.told) > time.Second {
-		v.told = time.Now()
-		v.OnProgress(v.Report)
-	}
 	prev := mark{version: before.version, position: before.position, ordinal: before.ordinal, digest: before.digest}
 	if why := follows(prev, c); why != "" {
 		return why
