@@ -13,10 +13,11 @@ const module = "github.com/headwater-go/headwater/"
 // The packages stand on floors: each may import those it names and no other of
 // the module.
 var floors = map[string][]string{
-	"eventstore": {},
-	"aggregate":  {"eventstore"},
-	"embedded":   {},
-	"testutil":   {"aggregate", "embedded", "eventstore"},
+	"eventstore":           {},
+	"eventstore/storetest": {"eventstore"},
+	"aggregate":            {"eventstore"},
+	"embedded":             {},
+	"testutil":             {"aggregate", "embedded", "eventstore"},
 }
 
 // What a program that only uses the engine must not link: these packages, and

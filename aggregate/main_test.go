@@ -2,7 +2,6 @@ package aggregate_test
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -90,9 +89,11 @@ type Accounts = aggregate.Repository[Account, Event]
 // A bank is the accounts of one log.
 type bank struct {
 	*Accounts
-	store    *eventstore.Store
+	store    aggregate.Store
+	log      string
 	on       testutil.Connector
 	replicas int
+	plain    bool
 }
 
 // open returns the accounts of a log, as one more client has them.
@@ -102,30 +103,34 @@ func (b bank) open(t *testing.T, log string, window time.Duration, opts *aggrega
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.store, b.Accounts = store, aggregate.NewRepository[Account](store, "account", codec, opts)
+	b.log, b.store = log, store
+	if b.plain {
+		b.store = plain{store}
+	}
+	b.Accounts = aggregate.NewRepository[Account](b.store, "account", codec, opts)
 	return b
 }
 
 // other returns the same accounts as another client has them.
 func (b bank) other(t *testing.T, opts *aggregate.Options) *Accounts {
 	t.Helper()
-	return b.open(t, b.store.Name(), 0, opts).Accounts
+	return b.open(t, b.log, 0, opts).Accounts
 }
 
-// TestRepository runs everything on one node and on three. The tests share a
-// log, which is verified at the end, and each has accounts of its own.
+// TestRepository runs everything on one node, on three, and on another store.
+// The tests share a log, which is verified at the end, and each has accounts of
+// its own.
 func TestRepository(t *testing.T) {
 	t.Parallel()
-	for _, nodes := range []int{1, 3} {
-		t.Run(fmt.Sprintf("on %d", nodes), func(t *testing.T) {
+	for where, b := range map[string]bank{"on 1": {replicas: 1}, "on 3": {replicas: 3}, "on another store": {replicas: 1, plain: true}} {
+		t.Run(where, func(t *testing.T) {
 			t.Parallel()
-			b := bank{replicas: nodes}
-			if nodes == 1 {
+			if b.replicas == 1 {
 				b.on = testutil.Server(t)
 			} else {
 				b.on = testutil.Cluster(t)
 			}
-			b = b.open(t, testutil.Open(t, b.on, &eventstore.Options{Replicas: nodes}).Name(), 0, nil)
+			b := b.open(t, testutil.Open(t, b.on, &eventstore.Options{Replicas: b.replicas}).Name(), 0, nil)
 			for name, test := range tests {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()

@@ -4,16 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"time"
 
 	"github.com/headwater-go/headwater/eventstore"
 )
 
+// Store is what a repository needs of a log: an [eventstore.Store], or what
+// wraps or replaces one and does the same. Package eventstore/storetest tests
+// that it does.
+type Store interface {
+	Append(ctx context.Context, stream eventstore.StreamID, expected eventstore.Expectation, events []eventstore.EventData, opts *eventstore.AppendOptions) (eventstore.Revision, error)
+	Read(ctx context.Context, stream eventstore.StreamID, opts *eventstore.ReadOptions) iter.Seq2[eventstore.Event, error]
+}
+
 // Repository loads and changes the aggregates of one kind. It may be used from
 // several goroutines, and by several processes on one log.
 type Repository[S State[S, E], E any] struct {
-	store    *eventstore.Store
+	store    Store
 	kind     string
 	codec    eventstore.Codec[E]
 	attempts int
@@ -29,7 +38,7 @@ type Options struct {
 
 // NewRepository returns the repository of the aggregates of a kind, such as
 // "order", in a log. S is the state, and codec knows its events.
-func NewRepository[S State[S, E], E any](store *eventstore.Store, kind string, codec eventstore.Codec[E], opts *Options) *Repository[S, E] {
+func NewRepository[S State[S, E], E any](store Store, kind string, codec eventstore.Codec[E], opts *Options) *Repository[S, E] {
 	r := &Repository[S, E]{store: store, kind: kind, codec: codec, attempts: 10}
 	if opts != nil && opts.Attempts > 0 {
 		r.attempts = opts.Attempts
@@ -48,7 +57,8 @@ func (r *Repository[S, E]) Load(ctx context.Context, id string) (S, eventstore.R
 
 // LoadVersion returns the state that an aggregate had after the event of the
 // given version, or its last state if it has not come that far. The revision
-// is that of the commit which holds the version. Version 0 is the zero state.
+// is that of the commit which holds the version; what its Version is where the
+// store is another one, [eventstore.Event.Revision] says. Version 0 is the zero state.
 // Errors are those of Load.
 func (r *Repository[S, E]) LoadVersion(ctx context.Context, id string, version uint64) (S, eventstore.Revision, error) {
 	if version == 0 {
@@ -206,10 +216,7 @@ func (r *Repository[S, E]) forward(ctx context.Context, id string, l *loaded[S],
 			return err
 		}
 		l.state = l.state.Evolve(event)
-		if at := e.Revision(); at.Position != l.at.Position {
-			l.at = at
-			l.remember(at)
-		}
+		l.move(e.Revision())
 	}
 	return nil
 }
@@ -241,6 +248,17 @@ type loaded[S any] struct {
 type applied struct {
 	id      string
 	version uint64 // after its commit
+}
+
+// move notes where the stream stood after an event. The events of a commit may
+// lead to different versions, of which the last counts.
+func (l *loaded[S]) move(at eventstore.Revision) {
+	if at.Position != l.at.Position {
+		l.remember(at)
+	} else if n := len(l.recent); n > 0 {
+		l.recent[n-1].version = at.Version
+	}
+	l.at = at
 }
 
 func (l *loaded[S]) remember(at eventstore.Revision) {

@@ -34,7 +34,9 @@ type Event struct {
 
 // ID returns the event's id: the commit's id, and where the commit has several
 // events, '#' and the event's number among them, from 1. It is unique within
-// its stream if the commit ids are and none ends in '#' and a number.
+// its stream if the commit ids are and none ends in '#' and a number. An event
+// that was not read by this package does not know of others in its commit: its
+// id is the commit's.
 func (e Event) ID() string {
 	if e.commit == nil || len(e.commit.events) == 1 {
 		return e.CommitID
@@ -44,9 +46,14 @@ func (e Event) ID() string {
 
 // Revision returns where the stream stood after the event's commit. It is an
 // expectation for the next append and where a later read can go on.
+//
+// The revision of an event that was not read by this package is made of the
+// event's version, position and commit id, and is for the store that it came
+// from. Its Version is the event's own: whether the commit has later ones, the
+// store can tell by the position.
 func (e Event) Revision() Revision {
 	if e.commit == nil {
-		return Revision{}
+		return Revision{Version: e.Version, Position: e.Position, CommitID: e.CommitID}
 	}
 	return e.commit.revision()
 }
@@ -56,8 +63,8 @@ func (e Event) Revision() Revision {
 // is the cheapest one: the append needs no read.
 //
 // A Revision holds more than its fields show. Use those that this package
-// returned; one that was put together by hand, or belongs to another stream or
-// log, is an [InvalidError].
+// returned; for a [Store], one that was put together by hand, or belongs to
+// another stream or log, is an [InvalidError].
 type Revision struct {
 	Version  uint64 // of the stream's last event
 	Position uint64 // of the stream's last commit in the log

@@ -1,6 +1,7 @@
 package eventstore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
@@ -56,6 +57,12 @@ func (s site) jetStream(t *testing.T) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	return js
+}
+
+// quiet waits until a store sends nothing by itself any more.
+func (s site) quiet(t *testing.T, store *eventstore.Store) {
+	t.Helper()
+	eventually(t, "the walk over the log is over", func() bool { return s.replicas > 1 || eventstore.Scrubbed(store) })
 }
 
 func verifyAtEnd(t *testing.T, store *eventstore.Store) {
@@ -155,6 +162,19 @@ func wantTexts(t *testing.T, s *eventstore.Store, id eventstore.StreamID, want .
 	t.Helper()
 	if got := texts(history(t, s, id)); !slices.Equal(got, want) {
 		t.Errorf("stream %s has %q, want %q", id, got, want)
+	}
+}
+
+func wantEvents(t *testing.T, got []eventstore.Event, want []eventstore.EventData) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("read %d events, appended %d", len(got), len(want))
+	}
+	for i, w := range want {
+		g := got[i].EventData
+		if g.Type != w.Type || g.ContentType != w.ContentType || !bytes.Equal(g.Data, w.Data) {
+			t.Errorf("event %d is %.200q, appended %.200q", i+1, g, w)
+		}
 	}
 }
 

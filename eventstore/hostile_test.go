@@ -202,6 +202,15 @@ func beyondEnd(t *testing.T, s site) {
 			"follow": func(ctx context.Context, after uint64) ([]eventstore.Event, error) {
 				return collect(store.Follow(ctx, after, nil))
 			},
+			"streams": func(ctx context.Context, after uint64) (all []eventstore.Event, err error) {
+				for h, err := range store.Streams(ctx, "", after) {
+					if err != nil {
+						return all, err
+					}
+					all = append(all, eventstore.Event{Stream: h.Stream})
+				}
+				return all, nil
+			},
 		} {
 			if all, err := read(t.Context(), after); !errors.Is(err, eventstore.ErrCorrupt) || len(all) > 0 {
 				t.Errorf("%s after %d: %d events, %v", name, after, len(all), err)

@@ -12,35 +12,11 @@ import (
 )
 
 var interruptionItems = []item{
-	{"34 a context that has ended writes nothing", endedBefore},
 	{"34 a context that ends before the answer: stored", endedStored},
 	{"34 a context that ends before the answer: lost", endedLost},
 	{"34 a context that ends before the answer: late", endedLate},
 	{"34 a context that ends before the answer: overtaken", endedOvertaken},
 	{"34 a repeated append that learns nothing", repeatedBlindly},
-}
-
-func endedBefore(t *testing.T, s site) {
-	id := stream(t)
-	nc := testutil.Connect(t, s)
-	store := s.open(t, nc, s.shared.Name(), nil)
-	cancelled, cancel := context.WithCancel(t.Context())
-	cancel()
-	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
-	defer cancel()
-	sent := nc.Stats().OutMsgs
-	for ctx, want := range map[context.Context]error{cancelled: context.Canceled, late: context.DeadlineExceeded} {
-		for _, expected := range []eventstore.Expectation{eventstore.NoStream, eventstore.Version(1), eventstore.Any} {
-			_, err := store.Append(ctx, id, expected, events("a"), nil)
-			if !errors.Is(err, want) || errors.Is(err, eventstore.ErrUnknownOutcome) {
-				t.Errorf("expecting %v: %v", expected, err)
-			}
-		}
-	}
-	if now := nc.Stats().OutMsgs; now != sent {
-		t.Errorf("%d messages were sent", now-sent)
-	}
-	wantTexts(t, s.shared, id)
 }
 
 // An interrupted is a client whose appends go through a proxy, which holds them

@@ -2,7 +2,6 @@ package eventstore_test
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"strings"
 	"testing"
@@ -13,11 +12,8 @@ import (
 )
 
 var limitItems = []item{
-	{"29 a commit of 1,001 events", thousandEvents},
-	{"29 a commit of too many events is refused whole", tooManyEvents},
 	{"30 a commit of the largest size, and one byte more", largestMessage},
 	{"30 headers of the largest size, and one byte more", largestHeaders},
-	{"31 many appends of several events at once", manyAtOnce},
 }
 
 func wantTooLarge(t *testing.T, err error, what string) *eventstore.TooLargeError {
@@ -32,42 +28,12 @@ func wantTooLarge(t *testing.T, err error, what string) *eventstore.TooLargeErro
 	return large
 }
 
-func numbered(n int) []eventstore.EventData {
-	all := make([]string, n)
-	for i := range all {
-		all[i] = fmt.Sprint(i)
-	}
-	return events(all...)
-}
-
-func thousandEvents(t *testing.T, s site) {
-	id := stream(t)
-	at := add(t, s.shared, id, eventstore.NoStream, numbered(1001), nil)
-	at = add(t, s.shared, id, at, numbered(10_000), nil)
-	if at.Version != 11_001 {
-		t.Errorf("after 11,001 events the stream is at %+v", at)
-	}
-	wantEvents(t, history(t, s.shared, id), append(numbered(1001), numbered(10_000)...))
-}
-
-func tooManyEvents(t *testing.T, s site) {
-	id := stream(t)
-	_, err := s.shared.Append(t.Context(), id, eventstore.NoStream, numbered(100_000), nil)
-	wantTooLarge(t, err, "headers")
-	large := events(strings.Repeat("x", 100_000))
-	for range 20 {
-		large = append(large, large[0])
-	}
-	_, err = s.shared.Append(t.Context(), id, eventstore.Any, large, nil)
-	wantTooLarge(t, err, "message")
-	wantTexts(t, s.shared, id)
-}
-
 // largest grows a commit to the byte that no longer fits. Whatever fits must
 // be stored and come back; what does not is refused before it is sent.
 func largest(t *testing.T, s site, what string, commit func(grown int) ([]eventstore.EventData, *eventstore.AppendOptions)) {
 	nc := testutil.Connect(t, s)
 	store := s.open(t, nc, s.shared.Name(), nil)
+	s.quiet(t, store)
 	id := stream(t)
 	size := 2 << 20
 	data, opts := commit(size)
@@ -119,26 +85,4 @@ func largestHeaders(t *testing.T, s site) {
 			Metadata: map[string]string{"long": strings.Repeat("x", grown)},
 		}
 	})
-}
-
-func manyAtOnce(t *testing.T, s site) {
-	const writers = 200
-	stores := []*eventstore.Store{s.client(t), s.client(t)}
-	errs := make(chan error)
-	name := t.Name()
-	for w := range writers {
-		go func() {
-			id := eventstore.StreamID{Kind: "order", ID: fmt.Sprint(name, " ", w)}
-			_, err := stores[w%2].Append(t.Context(), id, eventstore.NoStream, numbered(10), nil)
-			errs <- err
-		}()
-	}
-	for range writers {
-		if err := <-errs; err != nil {
-			t.Error(err)
-		}
-	}
-	for w := range writers {
-		wantEvents(t, history(t, s.shared, eventstore.StreamID{Kind: "order", ID: fmt.Sprint(name, " ", w)}), numbered(10))
-	}
 }

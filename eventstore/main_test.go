@@ -81,8 +81,8 @@ type item struct {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	items := slices.Concat(openItems, appendItems, expectationItems, concurrencyItems, repetitionItems,
-		limitItems, nameItems, interruptionItems, cutItems, revisionItems, readItems, timeItems, logItems, streamsItems, cloudEventItems, hostileItems)
+	items := slices.Concat(suiteItems, openItems, eventItems, concurrencyItems, repetitionItems, limitItems,
+		interruptionItems, cutItems, revisionItems, logItems, streamsItems, cloudEventItems, hostileItems)
 	for _, env := range sites {
 		t.Run(env.name, func(t *testing.T) {
 			t.Parallel()

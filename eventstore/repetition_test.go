@@ -2,7 +2,6 @@ package eventstore_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -16,14 +15,10 @@ import (
 )
 
 var repetitionItems = []item{
-	{"21 a repeated commit is not stored again", repeatAtOnce},
-	{"21 a repeated commit after others", repeatAfterOthers},
+	{"21 a repeated commit within the duplicate window", repeatWithinWindow},
 	{"21 a repeated commit past the duplicate window", repeatPastWindow},
 	{"21 a repeated commit after a restart", repeatAfterRestart},
 	{"21 a repeated commit whose answers are lost", repeatUnanswered},
-	{"23 a commit id with other events is refused", reuseOfID},
-	{"24 the same commit id on another stream is another commit", sameIDElsewhere},
-	{"25 the same event twice in a commit is two events", sameEventTwice},
 }
 
 // shortWindow is the shortest duplicate window that the server accepts.
@@ -99,31 +94,10 @@ func others(t *testing.T, store *eventstore.Store, all []stored, n int) {
 	}
 }
 
-func repeatAtOnce(t *testing.T, s site) {
-	log := s.log(t, "repeat-at-once", nil)
+func repeatWithinWindow(t *testing.T, s site) {
+	log := s.log(t, "repeat-within-window", nil)
 	all := storeEach(t, log)
-	wantReplays(t, log, all)
-	wantReplays(t, s.open(t, testutil.Connect(t, s), log.Name(), nil), all)
-	// Time and metadata are those of the first attempt.
-	a := all[0]
-	again, err := log.Append(t.Context(), a.id, a.expected, a.events, &eventstore.AppendOptions{
-		CommitID: storedID, Time: time.Unix(1, 0), Metadata: map[string]string{"attempt": "2"},
-	})
-	if err != nil || !same(again, a.at) || !again.Replayed {
-		t.Errorf("with another time and metadata: %+v, %v", again, err)
-	}
-	if position, err := log.Position(t.Context()); err != nil || position != all[len(all)-1].at.Position {
-		t.Errorf("the log is at position %d (%v) after repetitions only", position, err)
-	}
-}
-
-func repeatAfterOthers(t *testing.T, s site) {
-	log := s.log(t, "repeat-after-others", nil)
-	all := storeEach(t, log)
-	others(t, log, all, 3)
-	wantReplays(t, log, all)
-	// Now by the duplicate window, where only the last commits are searched.
-	others(t, log, all, eventstore.Remembered)
+	others(t, log, all, eventstore.Remembered+1)
 	wantReplays(t, log, all)
 }
 
@@ -237,64 +211,4 @@ func repeatUnanswered(t *testing.T, s site) {
 		}
 		add(t, s.shared, id, head(t, s.shared, id), events("another"), nil)
 	}
-}
-
-func reuseOfID(t *testing.T, s site) {
-	log := s.log(t, "reuse-of-id", nil)
-	id := stream(t)
-	first := add(t, log, id, eventstore.NoStream, events("first"), nil)
-	at := add(t, log, id, first, events("a", "b"), named("taken"))
-	last := add(t, log, id, at, events("last"), nil)
-	other := events("a", "b")
-	other[1].ContentType = "text/html"
-	typed := events("a", "b")
-	typed[0].Type = "renamed"
-	for _, data := range [][]eventstore.EventData{events("b", "c"), events("a", "c"), events("a"), events("a", "b", "c"), events("b", "a"), events("a\nb"), other, typed} {
-		for _, expected := range []eventstore.Expectation{first, eventstore.Version(1), last, eventstore.Any, eventstore.Exists} {
-			_, err := log.Append(t.Context(), id, expected, data, named("taken"))
-			var reused *eventstore.CommitIDReusedError
-			if !errors.As(err, &reused) || !errors.Is(err, eventstore.ErrCommitIDReused) {
-				t.Errorf("other events %q with a taken id, expecting %v: %v", data, expected, err)
-			} else if reused.CommitID != "taken" || reused.Stream != id || !same(reused.Stored, at) {
-				t.Errorf("the id stands at %+v, and the error says %+v", at, reused)
-			}
-		}
-	}
-	wantTexts(t, log, id, "first", "a", "b", "last")
-	if position, err := log.Position(t.Context()); err != nil || position != last.Position {
-		t.Errorf("the log went on from position %d to %d (%v)", last.Position, position, err)
-	}
-}
-
-func sameIDElsewhere(t *testing.T, s site) {
-	one := stream(t)
-	elsewhere := []eventstore.StreamID{
-		{Kind: one.Kind, ID: one.ID + "2"}, {Kind: one.Kind + "2", ID: one.ID}, {Kind: one.Kind, ID: "." + one.ID},
-	}
-	add(t, s.shared, one, eventstore.NoStream, events("a"), named("shared"))
-	for _, id := range elsewhere {
-		if at := add(t, s.shared, id, eventstore.NoStream, events("a"), named("shared")); at.Replayed || at.Version != 1 {
-			t.Errorf("the first event of %s is at %+v", id, at)
-		}
-		wantTexts(t, s.shared, id, "a")
-	}
-	other := s.log(t, "same-id-elsewhere", nil)
-	if at := add(t, other, one, eventstore.NoStream, events("a"), named("shared")); at.Replayed || at.Position != 1 {
-		t.Errorf("the first event of another log is at %+v", at)
-	}
-	wantTexts(t, s.shared, one, "a")
-}
-
-// The ids of events follow from the commit's id and the number of the event in
-// it. So giving the same event twice is not an error: it happened twice.
-func sameEventTwice(t *testing.T, s site) {
-	id := stream(t)
-	twice := events("a", "a")
-	twice[1] = twice[0]
-	add(t, s.shared, id, eventstore.NoStream, twice, nil)
-	all := history(t, s.shared, id)
-	if len(all) != 2 || all[0].ID() == all[1].ID() {
-		t.Errorf("the same event twice is %+v", all)
-	}
-	wantTexts(t, s.shared, id, "a", "a")
 }

@@ -9,8 +9,6 @@ import (
 
 var revisionItems = []item{
 	{"a revision that was not read is refused", revisionMadeUp},
-	{"a revision of another stream is refused", revisionOfAnotherStream},
-	{"a revision of another log is refused", revisionOfAnotherLog},
 }
 
 // wantRefused checks that a revision is not taken for one of the stream, and
@@ -44,24 +42,4 @@ func revisionMadeUp(t *testing.T, s site) {
 		wantRefused(t, log, id, wrong)
 		wantRefused(t, log, empty, wrong)
 	}
-}
-
-func revisionOfAnotherStream(t *testing.T, s site) {
-	log := s.log(t, "revision-of-another-stream", nil)
-	ids := []eventstore.StreamID{{Kind: "order", ID: "1"}, {Kind: "order", ID: "2"}, {Kind: "order", ID: "3"}}
-	one := add(t, log, ids[0], eventstore.NoStream, events("a"), nil)
-	add(t, log, ids[1], eventstore.NoStream, events("a"), nil)
-	two := add(t, log, ids[1], eventstore.Any, events("b"), nil)
-	wantRefused(t, log, ids[0], two)
-	wantRefused(t, log, ids[1], one)
-	wantRefused(t, log, ids[2], one)
-}
-
-// Positions of another log may be positions here too.
-func revisionOfAnotherLog(t *testing.T, s site) {
-	one, other := s.log(t, "revision-one-log", nil), s.log(t, "revision-other-log", nil)
-	id := stream(t)
-	add(t, one, id, eventstore.NoStream, events("a"), nil)
-	at := add(t, other, id, eventstore.NoStream, events("a", "b"), nil)
-	wantRefused(t, one, id, at)
 }

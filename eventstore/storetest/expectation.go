@@ -1,4 +1,4 @@
-package eventstore_test
+package storetest
 
 import (
 	"testing"
@@ -16,8 +16,8 @@ var expectationItems = []item{
 	{"20 a conflict leaves nothing behind", conflictLeavesNothing},
 }
 
-func expectExact(t *testing.T, s site) {
-	id := stream(t)
+func expectExact(t *testing.T, s suite) {
+	id := s.stream()
 	at := add(t, s.shared, id, eventstore.Version(0), events("a", "b"), nil)
 	at = add(t, s.shared, id, at, events("c"), nil)
 	if at.Version != 3 {
@@ -34,8 +34,8 @@ func expectExact(t *testing.T, s site) {
 	wantTexts(t, s.shared, id, "a", "b", "c", "d", "e", "f", "g", "h")
 }
 
-func expectWrong(t *testing.T, s site) {
-	id := stream(t)
+func expectWrong(t *testing.T, s suite) {
+	id := s.stream()
 	one := add(t, s.shared, id, eventstore.NoStream, events("a", "b"), nil)
 	add(t, s.shared, id, one, events("c", "d"), nil)
 	old := []eventstore.Expectation{
@@ -50,8 +50,8 @@ func expectWrong(t *testing.T, s site) {
 	wantTexts(t, s.shared, id, "a", "b", "c", "d")
 }
 
-func expectAbove(t *testing.T, s site) {
-	id := stream(t)
+func expectAbove(t *testing.T, s suite) {
+	id := s.stream()
 	_, err := s.shared.Append(t.Context(), id, eventstore.Version(1), events("x"), nil)
 	wantConflict(t, err, id, eventstore.Version(1), 0)
 	add(t, s.shared, id, eventstore.NoStream, events("a"), nil)
@@ -62,16 +62,16 @@ func expectAbove(t *testing.T, s site) {
 	wantTexts(t, s.shared, id, "a")
 }
 
-func expectNoStream(t *testing.T, s site) {
-	id := stream(t)
+func expectNoStream(t *testing.T, s suite) {
+	id := s.stream()
 	add(t, s.shared, id, eventstore.NoStream, events("a"), nil)
 	_, err := s.shared.Append(t.Context(), id, eventstore.NoStream, events("x"), nil)
 	wantConflict(t, err, id, eventstore.NoStream, 1)
 	wantTexts(t, s.shared, id, "a")
 }
 
-func expectExists(t *testing.T, s site) {
-	id := stream(t)
+func expectExists(t *testing.T, s suite) {
+	id := s.stream()
 	_, err := s.shared.Append(t.Context(), id, eventstore.Exists, events("x"), nil)
 	wantConflict(t, err, id, eventstore.Exists, 0)
 	add(t, s.shared, id, eventstore.NoStream, events("a"), nil)
@@ -81,8 +81,8 @@ func expectExists(t *testing.T, s site) {
 	wantTexts(t, s.shared, id, "a", "b")
 }
 
-func expectAny(t *testing.T, s site) {
-	id := stream(t)
+func expectAny(t *testing.T, s suite) {
+	id := s.stream()
 	for i, text := range []string{"a", "b", "c"} {
 		if at := add(t, s.shared, id, eventstore.Any, events(text), nil); at.Version != uint64(i)+1 {
 			t.Errorf("event %s is at %+v", text, at)
@@ -91,9 +91,9 @@ func expectAny(t *testing.T, s site) {
 	wantTexts(t, s.shared, id, "a", "b", "c")
 }
 
-func conflictLeavesNothing(t *testing.T, s site) {
-	id := stream(t)
-	log := s.log(t, "conflicts", nil)
+func conflictLeavesNothing(t *testing.T, s suite) {
+	id := s.stream()
+	log := s.log(t, "conflicts")
 	first := add(t, log, id, eventstore.NoStream, events("a"), nil)
 	second := add(t, log, id, first, events("b"), nil)
 	for _, expected := range []eventstore.Expectation{first, eventstore.Version(1), eventstore.Version(3), eventstore.NoStream} {

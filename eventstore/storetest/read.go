@@ -1,4 +1,4 @@
-package eventstore_test
+package storetest
 
 import (
 	"fmt"
@@ -22,8 +22,8 @@ var readItems = []item{
 	{"a long stream, from and to any version", readLong},
 }
 
-func readUnknown(t *testing.T, s site) {
-	id := stream(t)
+func readUnknown(t *testing.T, s suite) {
+	id := s.stream()
 	for _, opts := range []*eventstore.ReadOptions{nil, {}, {From: 1}, {From: 5, To: 7}, {To: 3}} {
 		if all := read(t, s.shared, id, opts); len(all) > 0 {
 			t.Errorf("reading with %+v: %+v", opts, all)
@@ -35,10 +35,10 @@ func readUnknown(t *testing.T, s site) {
 }
 
 // alphabet appends the events a to j in commits of 1, 2, 3 and 4 events.
-func alphabet(t *testing.T, s site) (eventstore.StreamID, []string) {
+func alphabet(t *testing.T, s suite) (eventstore.StreamID, []string) {
 	t.Helper()
 	all := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}
-	id := stream(t)
+	id := s.stream()
 	var at eventstore.Revision
 	for _, commit := range [][]string{all[:1], all[1:3], all[3:6], all[6:]} {
 		at = add(t, s.shared, id, at, events(commit...), nil)
@@ -46,7 +46,7 @@ func alphabet(t *testing.T, s site) (eventstore.StreamID, []string) {
 	return id, all
 }
 
-func readAll(t *testing.T, s site) {
+func readAll(t *testing.T, s suite) {
 	id, all := alphabet(t, s)
 	wantTexts(t, s.shared, id, all...)
 	sequence := s.shared.Read(t.Context(), id, nil)
@@ -67,14 +67,14 @@ func readAll(t *testing.T, s site) {
 	}
 }
 
-func wantRange(t *testing.T, s site, id eventstore.StreamID, opts eventstore.ReadOptions, want []string) {
+func wantRange(t *testing.T, s suite, id eventstore.StreamID, opts eventstore.ReadOptions, want []string) {
 	t.Helper()
 	if got := texts(read(t, s.shared, id, &opts)); !slices.Equal(got, want) {
 		t.Errorf("from %d to %d there is %q, want %q", opts.From, opts.To, got, want)
 	}
 }
 
-func readFrom(t *testing.T, s site) {
+func readFrom(t *testing.T, s suite) {
 	id, all := alphabet(t, s)
 	wantRange(t, s, id, eventstore.ReadOptions{From: 0}, all)
 	for from := 1; from <= len(all); from++ {
@@ -82,7 +82,7 @@ func readFrom(t *testing.T, s site) {
 	}
 }
 
-func readTo(t *testing.T, s site) {
+func readTo(t *testing.T, s suite) {
 	id, all := alphabet(t, s)
 	wantRange(t, s, id, eventstore.ReadOptions{To: 0}, all)
 	for to := 1; to <= len(all); to++ {
@@ -94,7 +94,7 @@ func readTo(t *testing.T, s site) {
 }
 
 // A limit is the caller's, who leaves the loop.
-func readLimited(t *testing.T, s site) {
+func readLimited(t *testing.T, s suite) {
 	id, all := alphabet(t, s)
 	for limit := 1; limit <= len(all); limit++ {
 		var got []string
@@ -112,7 +112,7 @@ func readLimited(t *testing.T, s site) {
 	}
 }
 
-func readBeyond(t *testing.T, s site) {
+func readBeyond(t *testing.T, s suite) {
 	id, all := alphabet(t, s)
 	end := head(t, s.shared, id)
 	for _, opts := range []eventstore.ReadOptions{
@@ -125,7 +125,7 @@ func readBeyond(t *testing.T, s site) {
 	wantRange(t, s, id, eventstore.ReadOptions{To: ^uint64(0)}, all)
 }
 
-func readPrefixes(t *testing.T, s site) {
+func readPrefixes(t *testing.T, s suite) {
 	ids := []string{"order-1", "order-11", "order-1.1", "order-1.", "order-", "order-*", "order->", "order-1*", "a.b", "a.*", "a.>", "a", "*", ">", "order-1%2E1", "Order-1"}
 	for _, text := range ids {
 		id := eventstore.StreamID{Kind: "prefix", ID: text}
@@ -141,9 +141,9 @@ func readPrefixes(t *testing.T, s site) {
 	wantTexts(t, s.shared, eventstore.StreamID{Kind: "prefix-1", ID: "a"})
 }
 
-func readWhileAppending(t *testing.T, s site) {
+func readWhileAppending(t *testing.T, s suite) {
 	const writers, each = 3, 100
-	id := stream(t)
+	id := s.stream()
 	var writing sync.WaitGroup
 	for w := range writers {
 		store := s.client(t)
@@ -155,6 +155,7 @@ func readWhileAppending(t *testing.T, s site) {
 			}
 		})
 	}
+	defer writing.Wait()
 	done := make(chan struct{})
 	go func() { writing.Wait(); close(done) }()
 	reader := s.client(t)
@@ -171,8 +172,8 @@ func readWhileAppending(t *testing.T, s site) {
 			t.Fatalf("read %d events, after %d and a head at %d", len(now), len(last), known.Version)
 		}
 		for i, e := range last {
-			if now[i].ID() != e.ID() || now[i].Position != e.Position {
-				t.Fatalf("version %d was %s and is %s", i+1, e.ID(), now[i].ID())
+			if now[i].CommitID != e.CommitID || now[i].Position != e.Position {
+				t.Fatalf("version %d was %s and is %s", i+1, e.CommitID, now[i].CommitID)
 			}
 		}
 		last = now
@@ -182,13 +183,13 @@ func readWhileAppending(t *testing.T, s site) {
 	}
 }
 
-func readYourWrites(t *testing.T, s site) {
-	id := stream(t)
+func readYourWrites(t *testing.T, s suite) {
+	id := s.stream()
 	other := s.client(t)
 	var at eventstore.Revision
 	for i := range 100 {
 		at = add(t, s.shared, id, at, events(fmt.Sprint(i)), nil)
-		for _, store := range []*eventstore.Store{s.shared, other} {
+		for _, store := range []Store{s.shared, other} {
 			if got := head(t, store, id); !same(got, at) {
 				t.Fatalf("appended at %+v, and the head is %+v", at, got)
 			}
@@ -199,10 +200,10 @@ func readYourWrites(t *testing.T, s site) {
 	}
 }
 
-func readLong(t *testing.T, s site) {
+func readLong(t *testing.T, s suite) {
 	const commits = 3100
-	id := stream(t)
-	random := eventstore.Seeded(t)
+	id := s.stream()
+	random := seeded(t)
 	var at eventstore.Revision
 	var want []string
 	for range commits {
@@ -219,7 +220,7 @@ func readLong(t *testing.T, s site) {
 		t.Helper()
 		got := read(t, s.shared, id, &opts)
 		if !slices.EqualFunc(got, all[first-1:max(last, first-1)], func(a, b eventstore.Event) bool {
-			return a.Version == b.Version && a.Position == b.Position && a.ID() == b.ID() && string(a.Data) == string(b.Data)
+			return a.Version == b.Version && a.Position == b.Position && a.CommitID == b.CommitID && string(a.Data) == string(b.Data)
 		}) {
 			t.Errorf("from %d after %d to %d: read %d events, want %d to %d", opts.From, opts.After.Version, opts.To, len(got), first, last)
 		}
@@ -231,10 +232,17 @@ func readLong(t *testing.T, s site) {
 		check(eventstore.ReadOptions{From: uint64(a), To: uint64(b)}, a, b)
 		check(eventstore.ReadOptions{From: uint64(a), To: uint64(near)}, a, near)
 		check(eventstore.ReadOptions{From: uint64(n - near + a)}, n-near+a, n)
-		after := all[a-1].Revision()
-		check(eventstore.ReadOptions{After: after, To: uint64(near)}, int(after.Version)+1, near)
+		check(eventstore.ReadOptions{After: all[a-1].Revision(), To: uint64(near)}, commitEnd(all, a)+1, near)
 	}
-	check(eventstore.ReadOptions{After: all[n/2].Revision()}, int(all[n/2].Revision().Version)+1, n)
+	check(eventstore.ReadOptions{After: all[n/2].Revision()}, commitEnd(all, n/2+1)+1, n)
 	check(eventstore.ReadOptions{From: uint64(n)}, n, n)
 	check(eventstore.ReadOptions{To: 1}, 1, 1)
+}
+
+// commitEnd returns the last version of the commit that holds a version.
+func commitEnd(all []eventstore.Event, version int) int {
+	for version < len(all) && all[version].Position == all[version-1].Position {
+		version++
+	}
+	return version
 }
