@@ -24,6 +24,9 @@ const tries = 10
 // messages where it is missing.
 const indexFile = "index.db"
 
+// metaFile is what makes a folder a stream.
+const metaFile = "meta.inf"
+
 // streamsDir is where the server has its streams. There is one account.
 func (s *Server) streamsDir() string {
 	return filepath.Join(s.dir, server.JetStreamStoreDir, server.DEFAULT_GLOBAL_ACCOUNT, "streams")
@@ -57,26 +60,38 @@ func (s *Server) keep() error {
 }
 
 // putBack gives files that were kept their names again, and forgets them: those
-// of streams that are gone, or with all whatever is missing.
+// of streams that are gone, or with all whatever is missing. A stream that was
+// put in the place of a kept one meanwhile, from a backup, stays as it is.
 func (s *Server) putBack(all bool) error {
 	streams, err := subfolders(s.keepDir())
 	if err != nil {
 		return err
 	}
 	for _, name := range streams {
-		stream := filepath.Join(s.streamsDir(), name)
-		if _, err := os.Stat(stream); !all && !errors.Is(err, fs.ErrNotExist) {
+		stream, kept := filepath.Join(s.streamsDir(), name), filepath.Join(s.keepDir(), name)
+		if _, err := os.Stat(stream); err == nil && (!all || !sameStream(stream, kept)) {
 			continue
 		}
 		err := fs.ErrNotExist
 		for i := 0; i < tries && errors.Is(err, fs.ErrNotExist); i++ {
-			err = link(filepath.Join(s.keepDir(), name), stream)
+			err = link(kept, stream)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return os.RemoveAll(s.keepDir())
+}
+
+// sameStream reports whether a stream's folder is the one that was kept, or what
+// is left of it.
+func sameStream(stream, kept string) bool {
+	is, err := os.Stat(filepath.Join(stream, metaFile))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	was, err := os.Stat(filepath.Join(kept, metaFile))
+	return err == nil && os.SameFile(is, was)
 }
 
 // subfolders returns the names of the folders in dir, none if there is no dir.

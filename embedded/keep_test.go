@@ -184,3 +184,41 @@ func TestReopenUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// What a start that was interrupted left behind is not mixed into a backup that
+// is restored in its place.
+func TestRestoreOverKeptStream(t *testing.T) {
+	t.Parallel()
+	dir := closedLog(t)
+	backup := t.TempDir()
+	if err := os.CopyFS(backup, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir, nil)
+	publish(t, connect(t, s), 6, 9)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	kept := filepath.Join(dir, "headwater.keep")
+	if err := os.MkdirAll(kept, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(streamDir(dir), filepath.Join(kept, "LOG")); err != nil {
+		t.Fatal(err)
+	}
+	// One more file than the backup has.
+	if err := os.WriteFile(filepath.Join(kept, "LOG", "msgs", "9.blk"), []byte("more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "jetstream")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "jetstream"), os.DirFS(filepath.Join(backup, "jetstream"))); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, nil)
+	if _, err := os.Stat(filepath.Join(streamDir(dir), "msgs", "9.blk")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that was kept is in the restored stream: %v", err)
+	}
+	requireMessages(t, connect(t, s), 5)
+}

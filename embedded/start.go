@@ -106,7 +106,13 @@ func (s *Server) run(ctx context.Context, alone bool) error {
 	case <-ctx.Done():
 		// Shutting down in the middle of a recovery pulls the store from under
 		// it, and the lock must outlast both.
-		go func() { <-returned; _ = s.Close() }()
+		go func() {
+			<-returned
+			if alone {
+				_ = s.putBack(false) // the next start does it otherwise
+			}
+			_ = s.Close()
+		}()
 		return &StartError{Dir: s.dir, Err: fmt.Errorf("recovery has not finished: %w", ctx.Err())}
 	}
 	err := s.waitReady(ctx)

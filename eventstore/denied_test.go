@@ -188,3 +188,29 @@ func TestPermissionsThatSuffice(t *testing.T) {
 		t.Errorf("the server refused something: %v", err)
 	}
 }
+
+// Who reads through a connection of its own needs no permission to read for the
+// other.
+func TestPermissionsOfTwoConnections(t *testing.T) {
+	t.Parallel()
+	reader, writer := guarded(t, []string{"guarded.>", "$JS.API.STREAM.INFO.guarded"}, []string{"_INBOX.>"})
+	if _, err := eventstore.Open(t.Context(), reader, "guarded", nil); err != nil {
+		t.Fatal(err)
+	}
+	store, err := eventstore.Open(t.Context(), writer, "guarded", &eventstore.Options{Reads: reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, store, stream(t), eventstore.NoStream, events("a"), nil)
+	add(t, store, stream(t), eventstore.Any, events("b"), nil)
+	wantTexts(t, store, stream(t), "a", "b")
+	if n := len(logged(t, store, 0)); n != 2 {
+		t.Errorf("the log has %d events", n)
+	}
+	if n := len(listed(t, store.Streams(t.Context(), "", 0))); n != 1 {
+		t.Errorf("the log has %d streams", n)
+	}
+	if err := writer.LastError(); err != nil {
+		t.Errorf("the server refused something: %v", err)
+	}
+}

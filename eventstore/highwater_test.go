@@ -3,6 +3,7 @@ package eventstore_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -249,7 +250,8 @@ func TestHighWaterFileDamaged(t *testing.T) {
 	wantTexts(t, store, id, "1", "2")
 }
 
-// Settings that can lose history are opened by name only.
+// Settings that can lose history are opened by name only, and those without
+// which nothing works never.
 func TestAllowUnsafe(t *testing.T) {
 	t.Parallel()
 	s := oneNode(t)
@@ -264,6 +266,16 @@ func TestAllowUnsafe(t *testing.T) {
 	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+	broken := cfg
+	broken.Name, broken.Subjects, broken.AllowDirect, broken.FirstSeq = "broken", []string{"broken.*.*"}, false, 100
+	if _, err := js.CreateStream(t.Context(), broken); err != nil {
+		t.Fatal(err)
+	}
+	all := []string{"max_msgs", "deny_purge", "allow_direct", "first_seq", "damage"}
+	if _, err := eventstore.Open(t.Context(), js.Conn(), "broken", &eventstore.Options{AllowUnsafe: all}); !errors.Is(err, eventstore.ErrUnsafeLog) ||
+		!strings.Contains(err.Error(), "allow_direct: ") || !strings.Contains(err.Error(), "first_seq: ") || strings.Contains(err.Error(), "max_msgs") {
+		t.Errorf("a log that cannot work is opened: %v", err)
+	}
 	for _, c := range []struct {
 		allowed, left []string
 	}{
@@ -272,12 +284,25 @@ func TestAllowUnsafe(t *testing.T) {
 		{[]string{"MAX_MSGS", "everything", ""}, []string{"max_msgs", "deny_purge"}},
 		{[]string{"deny_purge", "max_msgs"}, nil},
 	} {
-		_, err := eventstore.Open(t.Context(), js.Conn(), "unsafe", &eventstore.Options{AllowUnsafe: c.allowed})
+		store, err := eventstore.Open(t.Context(), js.Conn(), "unsafe", &eventstore.Options{AllowUnsafe: c.allowed})
 		var unsafe *eventstore.UnsafeLogError
 		if c.left == nil {
 			if err != nil {
-				t.Error(err)
+				t.Fatal(err)
 			}
+			// It works as such a log can: what it forgot is missing.
+			var at eventstore.Revision
+			for i := range 1005 {
+				at = add(t, store, stream(t), at, events(fmt.Sprint(i)), nil)
+			}
+			store, err = eventstore.Open(t.Context(), js.Conn(), "unsafe", &eventstore.Options{AllowUnsafe: c.allowed})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := collect(store.Read(t.Context(), stream(t), nil)); !errors.Is(err, eventstore.ErrCorrupt) {
+				t.Errorf("a stream that lost its beginning is read: %v", err)
+			}
+			add(t, store, stream(t), at, events("more"), nil)
 			continue
 		}
 		if !errors.As(err, &unsafe) || len(unsafe.Problems) != len(c.left) {
