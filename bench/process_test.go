@@ -20,12 +20,14 @@ import (
 const serverEnv = "HEADWATER_BENCH_SERVER"
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(serverEnv); dir != "" {
-		if err := serve(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for env, run := range map[string]func(string) error{serverEnv: serve, writerEnv: write} {
+		if argument := os.Getenv(env); argument != "" {
+			if err := run(argument); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	os.Exit(m.Run())
 }
@@ -41,17 +43,18 @@ func serve(dir string) error {
 	return cmp.Or(err, s.Close())
 }
 
-// A process is a server in a process of its own.
+// A process is this program in another role. It ends when its standard input
+// does.
 type process struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
-	url   string
+	out   *bufio.Reader
 }
 
-func startProcess(tb testing.TB, dir string) *process {
+func startProcess(tb testing.TB, env, argument string) *process {
 	tb.Helper()
 	p := &process{cmd: exec.Command(os.Args[0])}
-	p.cmd.Env = append(os.Environ(), serverEnv+"="+dir)
+	p.cmd.Env = append(os.Environ(), env+"="+argument)
 	p.cmd.Stderr = os.Stderr
 	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
@@ -61,36 +64,59 @@ func startProcess(tb testing.TB, dir string) *process {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	p.out = bufio.NewReader(out)
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { p.stop(tb) })
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		tb.Fatalf("the server does not start: %v", err)
-	}
-	p.url = strings.TrimSpace(line)
 	return p
 }
 
-// stop ends the server, once.
-func (p *process) stop(tb testing.TB) {
+// line returns what the process says next.
+func (p *process) line(tb testing.TB) string {
+	tb.Helper()
+	line, err := p.out.ReadString('\n')
+	if err != nil {
+		tb.Fatalf("the process says nothing: %v", err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// stop ends the process, once, and returns the rest of what it said.
+func (p *process) stop(tb testing.TB) string {
 	tb.Helper()
 	if p.stdin == nil {
-		return
+		return ""
 	}
 	if err := p.stdin.Close(); err != nil {
 		tb.Error(err)
 	}
 	p.stdin = nil
-	if err := p.cmd.Wait(); err != nil {
-		tb.Errorf("the server: %v", err)
+	rest, err := io.ReadAll(p.out)
+	if err != nil {
+		tb.Error(err)
 	}
+	if err := p.cmd.Wait(); err != nil {
+		tb.Errorf("the process: %v", err)
+	}
+	return string(rest)
 }
 
-func (p *process) connect(tb testing.TB) *nats.Conn {
+// remote is a server in a process of its own.
+type remote struct {
+	*process
+	url string
+}
+
+func startRemote(tb testing.TB, dir string) *remote {
 	tb.Helper()
-	nc, err := nats.Connect(p.url)
+	p := startProcess(tb, serverEnv, dir)
+	return &remote{p, p.line(tb)}
+}
+
+func (r *remote) connect(tb testing.TB) *nats.Conn {
+	tb.Helper()
+	nc, err := nats.Connect(r.url)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -29,14 +29,17 @@ func (l *largeLog) stream(i int) eventstore.StreamID {
 // others.
 func (l *largeLog) long() eventstore.StreamID { return eventstore.StreamID{Kind: "long", ID: "1"} }
 
-func newLargeLog(tb testing.TB, seed uint64) *largeLog {
+// newLargeLog makes a log whose streams have so many events on average, and if
+// wanted the long one.
+func newLargeLog(tb testing.TB, each int, long bool) *largeLog {
 	tb.Helper()
-	l := &largeLog{dir: tb.TempDir(), events: 1_000_000, streams: 100_000}
+	l := &largeLog{dir: tb.TempDir(), events: 1_000_000}
 	if testing.Short() {
-		l.events, l.streams = 20_000, 2_000
+		l.events = 20_000
 	}
+	l.streams = l.events / each
 	start := time.Now()
-	p := startProcess(tb, l.dir)
+	p := startRemote(tb, l.dir)
 	store := openLarge(tb, p)
 	const writers = 64
 	type writer struct {
@@ -45,7 +48,7 @@ func newLargeLog(tb testing.TB, seed uint64) *largeLog {
 	}
 	all := make([]writer, writers)
 	for w := range all {
-		all[w] = writer{rand.New(rand.NewPCG(seed, uint64(w))), make([]eventstore.Revision, l.streams/writers)}
+		all[w] = writer{rand.New(rand.NewPCG(uint64(each), uint64(w))), make([]eventstore.Revision, l.streams/writers)}
 	}
 	var done atomic.Int64
 	concurrently(tb, writers, l.events, func(w int) error {
@@ -58,18 +61,20 @@ func newLargeLog(tb testing.TB, seed uint64) *largeLog {
 		all[w].heads[i] = head
 		return err
 	})
-	long := series{stream: l.long()}
-	for range l.streams {
-		if err := long.append(tb, store); err != nil {
-			tb.Fatal(err)
+	if long {
+		s := series{stream: l.long()}
+		for range l.streams {
+			if err := s.append(tb, store); err != nil {
+				tb.Fatal(err)
+			}
 		}
 	}
 	p.stop(tb)
-	tb.Logf("a log of %d events in %d streams and %d in another, appended in %v", l.events, l.streams, l.streams, time.Since(start).Round(time.Millisecond))
+	tb.Logf("a log of %d events in %d streams, appended in %v", l.events, l.streams, time.Since(start).Round(time.Millisecond))
 	return l
 }
 
-func openLarge(tb testing.TB, p *process) *eventstore.Store {
+func openLarge(tb testing.TB, p *remote) *eventstore.Store {
 	tb.Helper()
 	store, err := eventstore.Open(tb.Context(), p.connect(tb), largeName, &eventstore.Options{Reads: p.connect(tb)})
 	if err != nil {
@@ -84,8 +89,8 @@ func openLarge(tb testing.TB, p *process) *eventstore.Store {
 // memory that this process still used when the garbage was collected, less
 // what it used before.
 func BenchmarkWalk(b *testing.B) {
-	l := newLargeLog(b, 1)
-	p := startProcess(b, l.dir)
+	l := newLargeLog(b, 10, true)
+	p := startRemote(b, l.dir)
 	store := openLarge(b, p)
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	for _, walk := range []struct {

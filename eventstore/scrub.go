@@ -3,6 +3,7 @@ package eventstore
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -12,6 +13,13 @@ const (
 	_           uint64 = iota // it is not over
 	scrubFailed               // something cannot be read, or it was interrupted
 	scrubSound                // and more: the reconnects of the connection when it began
+)
+
+// After so many positions a scrub rests, so many times as long as they took: who
+// opens a log has more urgent things to do with it.
+const (
+	scrubBatch = pullBatch
+	scrubRest  = 4
 )
 
 // scrub reads all positions of a log with one replica in the background, until
@@ -86,8 +94,16 @@ func (s *Store) positions(ctx context.Context, missing func(error)) error {
 	}
 	cur := cursor{Store: s, next: 1, last: last, bare: true}
 	defer cur.close()
+	begin := time.Now()
 	for cur.next <= last {
 		expected := cur.next
+		if expected%scrubBatch == 0 {
+			select {
+			case <-time.After(scrubRest * time.Since(begin)):
+			case <-ctx.Done():
+			}
+			begin = time.Now()
+		}
 		m, err := cur.message(ctx)
 		if errors.Is(err, errMissingEnd) {
 			missing(s.missing(expected, last))
