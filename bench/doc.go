@@ -1,7 +1,7 @@
 // Package bench measures the event store against the client library below it,
 // with both in one process, on one server, writing and reading the same bytes.
 //
-//	go test -run '^$' -bench . -benchtime 30x ./bench
+//	go test -run '^$' -bench 'Append|Load' -benchtime 30x ./bench
 //
 // What comes out are ratios. The machine, the disk and whatever else runs at
 // the moment decide how many commits a second there are, but they do so for
@@ -14,5 +14,8 @@
 // 1 ours is the faster. The rates themselves, such as "ours-commits/s", are
 // medians too and are there for orientation only.
 //
-// -short makes the turns and the log small, to see that everything runs.
+// BenchmarkWalk and BenchmarkStall are about memory and about waiting: they
+// work on a large log, whose server is another process, and take some minutes.
+//
+// -short makes the turns and the logs small, to see that everything runs.
 package bench
