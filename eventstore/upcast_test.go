@@ -38,7 +38,7 @@ func kept(eventType, data string) eventstore.Event {
 	return eventstore.Event{EventData: eventstore.EventData{Type: eventType, Data: []byte(data)}}
 }
 
-// CONFORMANCE 55: a chain of upcasters on reading.
+// Item 55: a chain of upcasters on reading.
 func TestUpcast(t *testing.T) {
 	t.Parallel()
 	codec := eventstore.JSON[sealed](signed{}).WithUpcasts(eventstore.Upcast(toV2), eventstore.Upcast(toV3))
@@ -92,7 +92,7 @@ func panics(f func()) (panicked bool) {
 	return false
 }
 
-// CONFORMANCE 54: an unknown type is an error, or delivered as it is.
+// Item 54: an unknown type is an error, or delivered as it is.
 func TestUnknownType(t *testing.T) {
 	t.Parallel()
 	strict := eventstore.JSON[sealed](signed{})
