@@ -1,7 +1,6 @@
 package eventstore
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,10 +71,14 @@ func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectatio
 		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, ended(ctx))
 	}
 	c.logID, c.logName = s.identity, s.log
-	if err := cmp.Or(s.water.check(), s.reconnected(ctx)); err != nil {
+	a := appender{Store: s, began: s.reconnects(), subj: subj, commit: c, named: opts.CommitID != ""}
+	err = s.water.check()
+	if err == nil {
+		err = s.reconnected(ctx)
+	}
+	if err != nil {
 		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, err)
 	}
-	a := appender{Store: s, subj: subj, commit: c, named: opts.CommitID != ""}
 	switch e := expected.(type) {
 	case Revision:
 		base, err := s.mark(stream, e)
@@ -143,6 +146,7 @@ func newCommit(ctx context.Context, stream StreamID, events []EventData, opts *A
 type appender struct {
 	*Store
 	*commit
+	began uint64 // the connections' reconnects when it began
 	subj  string
 	named bool // the caller chose the commit's id, so it may be stored already
 	sent  bool // a message of it went out, and its fate is not known
@@ -170,7 +174,7 @@ func (a *appender) anywhere(ctx context.Context, expected Existence) (Revision, 
 		}
 		if a.named {
 			if found, err := a.remembered(ctx, tail); found != nil || err != nil {
-				return a.replay(found, err)
+				return a.replay(ctx, found, err)
 			}
 		}
 		base := tail.mark()
@@ -208,7 +212,7 @@ func (a *appender) afterVersion(ctx context.Context, expected Version) (Revision
 		return Revision{}, err
 	}
 	if next.id == a.id && next.first == uint64(expected)+1 {
-		return a.replay(next, nil)
+		return a.replay(ctx, next, nil)
 	}
 	return Revision{}, conflict
 }
@@ -225,7 +229,7 @@ func (a *appender) after(ctx context.Context, base mark, expected Expectation) (
 	}
 	retry := retrier{start: time.Now()}
 	for {
-		told, reconnects := max(a.water.before(), base.position), a.reconnects()
+		told := max(a.water.before(), base.position)
 		var answer ack
 		err := a.look(ctx, base)
 		if err != nil && !errors.Is(err, errElsewhere) && !a.sent {
@@ -235,7 +239,7 @@ func (a *appender) after(ctx context.Context, base mark, expected Expectation) (
 			answer, err = a.publish(ctx, msg)
 		}
 		if err == nil && !answer.Duplicate {
-			return a.stored(ctx, base, answer.Sequence, told, reconnects)
+			return a.stored(ctx, base, answer.Sequence, told)
 		}
 		if err == nil {
 			return a.duplicate(ctx, base, answer.Sequence)
@@ -248,7 +252,7 @@ func (a *appender) after(ctx context.Context, base mark, expected Expectation) (
 		case readErr != nil:
 			return Revision{}, a.unsettled(base, fmt.Errorf("%w (after %w)", readErr, err))
 		case next != nil && next.id == a.id:
-			return a.replay(next, nil)
+			return a.replay(ctx, next, nil)
 		case next != nil:
 			a.sent = false // what went out can never get past its guard now
 			return Revision{}, &ConflictError{Stream: a.stream, Expected: expected, Actual: tail.last()}
@@ -287,25 +291,45 @@ func (a *appender) look(ctx context.Context, base mark) error {
 }
 
 // stored answers with the commit at the position that the server gave it, which
-// must be after all that it had acknowledged before. Where the connection was
-// lost meanwhile, the server that took the commit may be one that lost others.
-func (a *appender) stored(ctx context.Context, base mark, position, told, reconnects uint64) (Revision, error) {
+// must be after all that it had acknowledged before.
+func (a *appender) stored(ctx context.Context, base mark, position, told uint64) (Revision, error) {
 	a.position = position
 	if position <= told {
 		err := a.corrupt(a.stream, position, "the server stored commit %s there, and had acknowledged position %d before: the log lost commits and goes on from an older state", clip(a.id), told)
 		a.water.lose(err)
 		return Revision{}, err
 	}
-	if a.reconnects() != reconnects {
-		if err := a.reconnected(ctx); errors.Is(err, ErrCorrupt) {
+	if err := a.confirm(ctx, a.commit); err != nil {
+		return Revision{}, err
+	}
+	if base.ordinal == 0 && a.reconnects() != a.began {
+		// It may be a second first one.
+		if _, err := a.tail(ctx, a.stream, a.subj); errors.Is(err, ErrCorrupt) {
 			return Revision{}, fmt.Errorf("stream %s: commit %s was stored at position %d: %w", a.stream, clip(a.id), position, err)
 		}
-		if have, err := a.count(ctx, a.subj); err == nil && base.ordinal == 0 && have.commits > 1 {
-			return Revision{}, a.corrupt(a.stream, position, "commit %s was stored there as the first one, and the server has %d of the stream: it lost some and did not know", clip(a.id), have.commits)
+	}
+	return a.revision(), nil
+}
+
+// confirm notes a commit that the server says it has. Where the connection was
+// lost meanwhile, the server that says so may be one that lost others: then it
+// must have what was noted before, and this one, or the note stays as it is.
+func (a *appender) confirm(ctx context.Context, c *commit) error {
+	if a.reconnects() != a.began {
+		err := a.reconnected(ctx)
+		if err == nil {
+			err = a.holds(ctx, &note{c.logID, c.position, a.subj, c.id, c.digest}, "")
+		}
+		if errors.Is(err, ErrCorrupt) {
+			a.water.lose(err)
+			return fmt.Errorf("stream %s: commit %s was stored at position %d: %w", a.stream, clip(c.id), c.position, err)
+		}
+		if err != nil {
+			return nil
 		}
 	}
-	a.water.rise(a.commit, a.subj)
-	return a.revision(), nil
+	a.water.rise(c, a.subj)
+	return nil
 }
 
 // unsettled is the error for an append that ends without its fate known. If the
@@ -318,12 +342,14 @@ func (a *appender) unsettled(base mark, cause error) error {
 }
 
 // replay answers with a commit of the same id that the stream holds.
-func (a *appender) replay(found *commit, err error) (Revision, error) {
+func (a *appender) replay(ctx context.Context, found *commit, err error) (Revision, error) {
+	if err == nil {
+		err = a.confirm(ctx, found)
+	}
 	if err != nil {
 		return Revision{}, err
 	}
 	rev := found.revision()
-	a.water.rise(found, a.subj)
 	if !a.sameEvents(found) {
 		return Revision{}, &CommitIDReusedError{Stream: a.stream, CommitID: a.id, Stored: rev}
 	}
@@ -343,7 +369,7 @@ func (a *appender) duplicate(ctx context.Context, base mark, position uint64) (R
 	if found[0].id != a.id {
 		return Revision{}, a.corrupt(a.stream, position, "the server took it for commit %s and it is commit %s", clip(a.id), clip(found[0].id))
 	}
-	return a.replay(found[0], nil)
+	return a.replay(ctx, found[0], nil)
 }
 
 func (a *appender) fits(msg *nats.Msg) error {

@@ -207,14 +207,25 @@ func (c *cursor) same(ctx context.Context) error {
 	if c.heads != "" {
 		return nil
 	}
+	have, err := c.count(ctx, "")
+	if err != nil {
+		return err
+	}
+	if have.log != c.identity {
+		return c.corrupt(StreamID{}, have.last, "this is another log than before, although of the same name")
+	}
 	if _, err := c.reaches(ctx, c.next-1); err != nil || c.seen == nil {
 		return err
 	}
 	m, err := c.at(ctx, c.seen.position)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if m == nil || m.subject != c.seen.subject || !m.recorded.Equal(c.seen.recorded) {
+	case m == nil && c.damaged:
+		return nil // it may have been removed as the log's settings say
+	case m == nil:
+		return c.corrupt(StreamID{}, c.seen.position, "the commit that was read there before is missing")
+	case m.subject != c.seen.subject || !m.recorded.Equal(c.seen.recorded):
 		return c.corrupt(StreamID{}, c.seen.position, "another commit was read there before: the log lost commits and went on from an older state")
 	}
 	return nil

@@ -207,7 +207,12 @@ func (s *Store) reconnected(ctx context.Context) error {
 		return err
 	}
 	s.leads(have)
-	if err = s.lacks(have); err == nil && told.position > 0 {
+	if have.log != s.identity {
+		err = s.corrupt(StreamID{}, have.last, "this is another log than before, although of the same name")
+	} else {
+		err = s.lacks(have)
+	}
+	if err == nil && told.position > 0 {
 		err = s.holds(ctx, &told, "")
 	}
 	switch {
@@ -237,6 +242,9 @@ func (s *Store) holds(ctx context.Context, n *note, file string) error {
 	m, err := s.at(ctx, n.position)
 	if err != nil {
 		return err
+	}
+	if m == nil && s.damaged {
+		return nil // it may have been removed as the log's settings say
 	}
 	if m == nil {
 		return s.corrupt(stream, n.position, "the commit is missing: %s", told)

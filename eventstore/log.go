@@ -178,11 +178,14 @@ func (s *Store) missing(first, last uint64) error {
 // reaches returns the log's last position, which must not be before one that
 // was read once.
 func (s *Store) reaches(ctx context.Context, position uint64) (uint64, error) {
-	retry := retrier{start: time.Now()}
+	var retry retrier
 	for {
 		last, err := s.Position(ctx)
 		if err != nil || last >= position {
 			return last, err
+		}
+		if retry.attempts == 0 {
+			retry.start = time.Now()
 		}
 		err = s.corrupt(StreamID{}, position, "the log ends at position %d: it lost commits, or is another one than was read before", last)
 		if s.replicas == 1 || time.Since(retry.start) > staleness {

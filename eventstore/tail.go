@@ -128,6 +128,7 @@ type count struct {
 	commits           uint64 // of one stream
 	messages          uint64 // in the log
 	first, last, gone uint64 // positions
+	log               string // its identity
 	leader, cluster   string // the node that counts
 }
 
@@ -164,7 +165,7 @@ func (s *Store) count(ctx context.Context, subj string) (count, error) {
 }
 
 func counted(info *jetstream.StreamInfo, subj string) count {
-	c := count{commits: info.State.Subjects[subj], messages: info.State.Msgs, first: info.State.FirstSeq, last: info.State.LastSeq, gone: uint64(info.State.NumDeleted)}
+	c := count{commits: info.State.Subjects[subj], messages: info.State.Msgs, first: info.State.FirstSeq, last: info.State.LastSeq, gone: uint64(info.State.NumDeleted), log: info.Config.Metadata[metaID]}
 	if info.Cluster != nil {
 		c.leader, c.cluster = info.Cluster.Leader, info.Cluster.Name
 	}
@@ -206,12 +207,15 @@ func newest(answers []*stored) (last *stored) {
 // position that the server acknowledged once. On replicas it asks again for a
 // while: a leader that was cut off answers from the past.
 func (s *Store) tailAtLeast(ctx context.Context, stream StreamID, subj string, position uint64) (*commit, error) {
-	retry := retrier{start: time.Now()}
+	var retry retrier
 	for {
 		tail, err := s.tail(ctx, stream, subj)
 		at := tail.mark().position
 		if err != nil || at >= position {
 			return tail, err
+		}
+		if retry.attempts == 0 {
+			retry.start = time.Now()
 		}
 		lost := s.corrupt(stream, position, "the stream ends at position %d, before what the server acknowledged: the log lost commits or is another one", at)
 		if s.replicas == 1 || time.Since(retry.start) > staleness {
