@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -284,5 +285,106 @@ func TestBehindIsNoDamage(t *testing.T) {
 	defer cancel()
 	if _, err := collect(store.Log(ctx, 1000, nil)); errors.Is(err, eventstore.ErrCorrupt) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the log after a position that no leader had yet: %v", err)
+	}
+}
+
+// A restart that loses nothing is no damage, also to those who began streams
+// over it while others went on with them.
+func TestRestartIsNoDamage(t *testing.T) {
+	t.Parallel()
+	const streams, writers = 20, 4
+	r := newRevived(t)
+	stores := make([]*eventstore.Store, writers)
+	for i := range stores {
+		stores[i] = r.open(nil)
+		add(t, stores[i], eventstore.StreamID{Kind: "writer", ID: fmt.Sprint(i)}, eventstore.NoStream, events("told"), nil)
+	}
+	r.stop()
+	var appending sync.WaitGroup
+	for i := range streams {
+		id := eventstore.StreamID{Kind: "order", ID: fmt.Sprint(i)}
+		for w, store := range stores {
+			expected := eventstore.Any
+			if w == 0 {
+				expected = eventstore.NoStream
+			}
+			appending.Go(func() {
+				_, err := store.Append(t.Context(), id, expected, events("x"), nil)
+				if err != nil && !(w == 0 && errors.Is(err, eventstore.ErrConflict)) {
+					t.Errorf("append to %s, expecting %v: %v", id, expected, err)
+				}
+			})
+		}
+	}
+	r.back(r.dir)
+	appending.Wait()
+	verifyAtEnd(t, r.open(nil))
+}
+
+// An append that began while the server was away, and ends on one that came back
+// with less and has overtaken what was known, does not hide that.
+func TestAppendOverForgetfulRestart(t *testing.T) {
+	t.Parallel()
+	for name, expected := range map[string]eventstore.Expectation{"any": eventstore.Any, "no stream": eventstore.NoStream} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRevived(t)
+			mark := filepath.Join(t.TempDir(), "mark")
+			store := r.open(&eventstore.Options{HighWater: mark, AckWait: 200 * time.Millisecond})
+			id := eventstore.StreamID{Kind: "order", ID: "42"}
+			at := add(t, store, id, eventstore.NoStream, events("1"), nil)
+			old := r.copied()
+			for range 3 {
+				at = add(t, store, id, at, events("x"), nil)
+			}
+			r.stop()
+			elsewhere := revived{T: t, dir: old, server: start(t, old, "127.0.0.1:0")}
+			elsewhere.listen = strings.TrimPrefix(elsewhere.server.URL(), "nats://")
+			another := elsewhere.open(nil)
+			for i := range 10 {
+				add(t, another, eventstore.StreamID{Kind: "other", ID: fmt.Sprint(i)}, eventstore.NoStream, events("y"), nil)
+			}
+			elsewhere.stop()
+			ended := make(chan error, 1)
+			go func() {
+				_, err := store.Append(t.Context(), eventstore.StreamID{Kind: "order", ID: "new"}, expected, events("z"), named("commit"))
+				ended <- err
+			}()
+			r.back(old)
+			if err := <-ended; !errors.Is(err, eventstore.ErrCorrupt) {
+				t.Errorf("the append over the restart: %v", err)
+			}
+			if _, err := store.Append(t.Context(), id, eventstore.Any, events("z"), nil); !errors.Is(err, eventstore.ErrCorrupt) {
+				t.Errorf("the next append: %v", err)
+			}
+			if text, err := os.ReadFile(mark); err != nil || !strings.Contains(string(text), fmt.Sprintf("position %d\n", at.Position)) {
+				t.Errorf("the file says %q, %v", text, err)
+			}
+			if _, err := eventstore.Open(t.Context(), r.client(), "log", &eventstore.Options{HighWater: mark}); !errors.Is(err, eventstore.ErrCorrupt) {
+				t.Errorf("opened: %v", err)
+			}
+		})
+	}
+}
+
+// Another log of the same name is not taken for the one that was opened.
+func TestAnotherLogAfterRestart(t *testing.T) {
+	t.Parallel()
+	r := newRevived(t)
+	store := r.open(nil)
+	r.stop()
+	empty := t.TempDir()
+	elsewhere := revived{T: t, dir: empty, server: start(t, empty, "127.0.0.1:0")}
+	elsewhere.listen = strings.TrimPrefix(elsewhere.server.URL(), "nats://")
+	elsewhere.open(nil)
+	elsewhere.stop()
+	r.back(empty)
+	id := eventstore.StreamID{Kind: "order", ID: "42"}
+	eventually(t, "it is connected again", func() bool {
+		_, err := store.Head(t.Context(), id)
+		return err == nil
+	})
+	if at, err := store.Append(t.Context(), id, eventstore.NoStream, events("a"), nil); !errors.Is(err, eventstore.ErrCorrupt) {
+		t.Errorf("appended to another log: %+v, %v", at, err)
 	}
 }
