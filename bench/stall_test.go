@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -72,8 +73,11 @@ func benchmarkStall(b *testing.B, each int) {
 // A loader reads all of a stream.
 type loader func(context.Context, eventstore.StreamID) error
 
-// stall starts a server and a writer, and loads so many streams, or none for two
-// seconds.
+// enough is how many appends are made where nobody reads.
+const enough = 5000
+
+// stall starts a server and a writer, and loads so many streams, or waits for
+// enough appends if that is none.
 func (l *largeLog) stall(b *testing.B, loads int, reader func(*remote) loader) stalls {
 	b.Helper()
 	const readers = 16
@@ -84,9 +88,9 @@ func (l *largeLog) stall(b *testing.B, loads int, reader func(*remote) loader) s
 		load = reader(r)
 	}
 	writer := startProcess(b, writerEnv, r.url)
-	writer.line(b)
+	writer.line(b) // it has begun
 	if loads == 0 {
-		time.Sleep(2 * time.Second)
+		writer.line(b) // it has done enough
 	}
 	var reading sync.WaitGroup
 	for w := range readers {
@@ -102,7 +106,8 @@ func (l *largeLog) stall(b *testing.B, loads int, reader func(*remote) loader) s
 	}
 	reading.Wait()
 	var s stalls
-	if err := json.Unmarshal([]byte(writer.stop(b)), &s); err != nil {
+	said := strings.TrimSpace(writer.stop(b))
+	if err := json.Unmarshal([]byte(said[strings.LastIndexByte(said, '\n')+1:]), &s); err != nil {
 		b.Fatal(err)
 	}
 	return s
@@ -138,8 +143,8 @@ func write(url string) error {
 		if at, err = store.Append(context.Background(), id, at, events(1), nil); err != nil {
 			return err
 		}
-		if ms = append(ms, float64(time.Since(start).Microseconds())/1000); len(ms) == 1 {
-			fmt.Println("writing")
+		if ms = append(ms, float64(time.Since(start).Microseconds())/1000); len(ms) == 1 || len(ms) == enough {
+			fmt.Println(len(ms))
 		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(stalls{quantile(ms[1:], 1), quantile(ms[1:], 0.99)})

@@ -36,7 +36,7 @@ const (
 // text type as a string, and all else, including JSON with insignificant
 // space, which would not come back byte for byte, as "data_base64". Empty data
 // is left out. Called through json.Marshal, which escapes '<', '>' and '&', it
-// gives the same event in other bytes.
+// gives the same event in other bytes. The error is always nil.
 func (e Event) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	attribute := func(name, value string) {

@@ -543,5 +543,19 @@ func TestReportIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.stored(t, "empty")
-	c.wantVerify(c.store(s, "foreign"), span(1, most, 0))
+	store := c.store(s, "foreign")
+	c.wantVerify(store, span(1, most, 0))
+	// All of it is told one by one, and progress up to the end.
+	told, progress := uint64(0), eventstore.Report{}
+	report, err := store.Verify(t.Context(), &eventstore.VerifyOptions{
+		OnDamage: func(damage *eventstore.CorruptionError) {
+			if told++; damage.Position != told {
+				t.Errorf("damage number %d is %v", told, damage)
+			}
+		},
+		OnProgress: func(r eventstore.Report) { progress = r },
+	})
+	if err != nil || told != foreign || report.Damaged != foreign || report.End != foreign || progress.Damaged != foreign || progress.Position != foreign {
+		t.Errorf("told of %d, at last %+v, and the report is %+v, %v", told, progress, report, err)
+	}
 }

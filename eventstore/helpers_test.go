@@ -42,9 +42,7 @@ func (s site) open(t *testing.T, nc *nats.Conn, name string, opts *eventstore.Op
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.replicas == 1 {
-		eventually(t, "the log is scrubbed", func() bool { return eventstore.Scrubbed(store) })
-	}
+	s.quiet(t, store)
 	return store
 }
 

@@ -3,12 +3,12 @@ package eventstore_test
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/testutil"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // At the server's limit an append is refused at once, and it is known that
@@ -33,8 +33,9 @@ func TestMaxStore(t *testing.T) {
 			at, want = next, append(want, text)
 		}
 	}
-	if errors.Is(err, eventstore.ErrUnknownOutcome) || !strings.Contains(err.Error(), "nothing stored") ||
-		!strings.Contains(err.Error(), "insufficient resources") {
+	const insufficientResources = 10023
+	var refused *jetstream.APIError
+	if errors.Is(err, eventstore.ErrUnknownOutcome) || !errors.As(err, &refused) || refused.ErrorCode != insufficientResources {
 		t.Errorf("at the limit: %v", err)
 	}
 	wantTexts(t, store, id, want...)

@@ -26,8 +26,8 @@ const maxDamage = 1000
 // VerifyOptions are what Verify tells while it works. Both functions are called
 // from the goroutine that called Verify.
 type VerifyOptions struct {
-	// OnProgress is called about once a second with what was found so far; the
-	// report's lists are not to be changed or kept.
+	// OnProgress is called about once a second with what was found so far, and
+	// at the end with all; the report's list is not to be changed or kept.
 	OnProgress func(Report)
 	// OnDamage is called for each damage, in the order of the log.
 	OnDamage func(*CorruptionError)
@@ -52,7 +52,7 @@ func (s *Store) Verify(ctx context.Context, opts *VerifyOptions) (*Report, error
 		return &v.Report, err
 	}
 	err = s.commits(ctx, 0, false, func(c *commit, err error) error {
-		defer v.tell()
+		defer v.tell(time.Second)
 		var damage *CorruptionError
 		if errors.As(err, &damage) {
 			v.add(damage)
@@ -63,6 +63,7 @@ func (s *Store) Verify(ctx context.Context, opts *VerifyOptions) (*Report, error
 		}
 		return nil
 	})
+	v.tell(0)
 	return &v.Report, err
 }
 
@@ -94,8 +95,9 @@ func (v *verifier) add(damage *CorruptionError) {
 	}
 }
 
-func (v *verifier) tell() {
-	if v.OnProgress != nil && time.Since(v.told) > time.Second {
+// tell reports progress if it did not for so long.
+func (v *verifier) tell(after time.Duration) {
+	if v.OnProgress != nil && time.Since(v.told) >= after {
 		v.told = time.Now()
 		v.OnProgress(v.Report)
 	}
