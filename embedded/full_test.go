@@ -19,23 +19,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/headwater-go/headwater/embedded"
+	"github.com/headwater-go/headwater/testutil"
 )
-
-// smallDisk returns a folder on a file system of its own, for mount options
-// such as its size.
-func smallDisk(t *testing.T, options string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		t.Skipf("no right to mount a small file system: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
-	return dir
-}
 
 // fill writes a file that takes all the space that is left.
 func fill(t *testing.T, dir string) (file string) {
@@ -127,7 +112,7 @@ func TestFullDiskLeavesNoGap(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			disk := smallDisk(t, "size=16m")
+			disk := testutil.Disk(t, "size=16m")
 			log := new(lines)
 			tt.opts.Logger = slog.New(slog.NewTextHandler(log, nil))
 			s := open(t, filepath.Join(disk, "data"), &tt.opts)
@@ -159,7 +144,7 @@ func TestFullDiskLeavesNoGap(t *testing.T) {
 // While the disk stays full the server waits, and it can be closed.
 func TestCloseWhileDiskIsFull(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, "size=4m")
+	disk := testutil.Disk(t, "size=4m")
 	dir := filepath.Join(disk, "data")
 	log := new(lines)
 	s := open(t, dir, &embedded.Options{Logger: slog.New(slog.NewTextHandler(log, nil))})
@@ -182,7 +167,7 @@ func TestCloseWhileDiskIsFull(t *testing.T) {
 // Without room for the second names of its files the log is not opened.
 func TestStartOnFullDisk(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, "size=4m,nr_inodes=100")
+	disk := testutil.Disk(t, "size=4m,nr_inodes=100")
 	dir := filepath.Join(disk, "data")
 	s := open(t, dir, nil)
 	js := connect(t, s)
@@ -209,7 +194,7 @@ func TestStartOnFullDisk(t *testing.T) {
 // Whoever is connected stays so, with subscriptions and consumers.
 func TestFullDiskHarmsNoClient(t *testing.T) {
 	t.Parallel()
-	disk := smallDisk(t, "size=4m")
+	disk := testutil.Disk(t, "size=4m")
 	s := open(t, filepath.Join(disk, "data"), &embedded.Options{Listen: "127.0.0.1:0"})
 	inside := connect(t, s)
 	nc, err := nats.Connect(s.URL(), nats.NoReconnect())
@@ -282,7 +267,7 @@ func TestFullDiskAndMore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			disk := smallDisk(t, "size=4m,nr_inodes=100")
+			disk := testutil.Disk(t, "size=4m,nr_inodes=100")
 			log := new(lines)
 			s := open(t, filepath.Join(disk, "data"), &embedded.Options{Logger: slog.New(slog.NewTextHandler(log, nil))})
 			js := connect(t, s)

@@ -18,23 +18,9 @@ import (
 
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/testutil"
 	"github.com/nats-io/nats.go"
 )
-
-// smallDisk returns a folder on a file system of its own.
-func smallDisk(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
-		t.Skipf("no right to mount a small file system: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
-	return dir
-}
 
 // fill takes all the space that is left on the disk, and returns what gives it
 // back.
@@ -122,7 +108,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 func diskFull(t *testing.T, relaxed bool) {
-	disk := smallDisk(t)
+	disk := testutil.Disk(t, "size=16m")
 	server, err := embedded.Start(t.Context(), filepath.Join(disk, "data"), &embedded.Options{Relaxed: relaxed})
 	if err != nil {
 		t.Fatal(err)
