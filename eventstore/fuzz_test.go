@@ -60,6 +60,37 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// Whatever is taken for a revision has one form, can be written again, and a
+// commit can follow it.
+func FuzzRevision(f *testing.F) {
+	at := mark{}
+	for i := range uint64(70) {
+		c := &commit{stream: StreamID{"order", "größer"}, id: "id", events: make([]EventData, i%3+1)}
+		c.follow(at)
+		c.position = at.position + i*i + 1
+		at = c.mark()
+		form, _ := at.revision("5a9c", c.stream).MarshalBinary()
+		f.Add(form)
+	}
+	f.Add([]byte{1, 3, 9, 1, 'x', 0})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var r Revision
+		if err := r.UnmarshalBinary(data); err != nil {
+			return
+		}
+		if again, err := r.MarshalBinary(); err != nil || !bytes.Equal(again, data) {
+			t.Fatalf("%x is written again as %x, %v", data, again, err)
+		}
+		if r.of == nil || r.Version == ^uint64(0) {
+			return
+		}
+		c := &commit{stream: r.of.stream, id: "next", events: make([]EventData, 1)}
+		if c.follow(r.of.mark); c.previous() != r.Position || follows(r.of.mark, c) != "" {
+			t.Fatalf("%+v does not follow %+v", c, r.of.mark)
+		}
+	})
+}
+
 // A high-water mark is read as it was written, and nothing else is one.
 func FuzzParseNote(f *testing.F) {
 	var sound bytes.Buffer

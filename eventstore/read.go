@@ -19,6 +19,11 @@ type ReadOptions struct {
 	// than From: only what is newer is fetched, and checked to follow it.
 	// From is not looked at then.
 	After Revision
+	// Recalled says that After was kept outside of the process, in a file for
+	// example, and may be of a history that this log does not have. Where the
+	// log does not reach it, the error then comes at once. Otherwise replicas
+	// are asked again for a while, since this process saw that they had it.
+	Recalled bool
 	// Backward yields the last version first.
 	Backward bool
 	// Until leaves out the stream's first commit that happened later, by its
@@ -104,7 +109,11 @@ func (r *reader) run(ctx context.Context) (err error) {
 	if r.after, err = r.mark(r.stream, r.After); err != nil {
 		return err
 	}
-	tail, err := r.tailAtLeast(ctx, r.stream, r.subj, r.after.position)
+	patient := staleness
+	if r.Recalled {
+		patient = 0
+	}
+	tail, err := r.tailAtLeast(ctx, r.stream, r.subj, r.after.position, patient)
 	if err != nil || tail == nil {
 		return err
 	}

@@ -27,3 +27,12 @@ func Seeded(t testing.TB) *rand.Rand {
 
 // LoseHighWater makes the store's file unusable.
 func LoseHighWater(s *Store) { s.water.close() }
+
+// Staleness is for how long a read after a revision asks again.
+const Staleness = staleness
+
+// Moved returns a revision as if it were of another log.
+func Moved(s *Store, r Revision) Revision {
+	r.of = &origin{s.identity, r.of.stream, r.of.mark}
+	return r
+}

@@ -94,7 +94,7 @@ func (a *appender) duplicate(ctx context.Context, base mark, position uint64) (R
 // successor returns the commit that stands after base, nil if none does, and
 // the stream's last commit.
 func (a *appender) successor(ctx context.Context, base mark) (next, tail *commit, err error) {
-	tail, err = a.tailAtLeast(ctx, a.stream, a.subj, base.position)
+	tail, err = a.tailAtLeast(ctx, a.stream, a.subj, base.position, staleness)
 	if err != nil || tail == nil || tail.position == base.position {
 		return nil, tail, err
 	}

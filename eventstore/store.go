@@ -174,6 +174,11 @@ func (s *Store) lacks(have count) error {
 // Name returns the log's name.
 func (s *Store) Name() string { return s.log }
 
+// Identity returns what tells the log from every other one, also of the same
+// name: a UUID made when the log was created. What is derived from a log, such as
+// a snapshot, notes it.
+func (s *Store) Identity() string { return s.identity }
+
 // Position returns the position of the log's last commit, 0 while it is empty.
 // It asks the log's leader. An error matches [ErrUnavailable].
 func (s *Store) Position(ctx context.Context) (uint64, error) {

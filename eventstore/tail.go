@@ -204,9 +204,9 @@ func newest(answers []*stored) (last *stored) {
 }
 
 // tailAtLeast returns a stream's last commit, which must not be before a
-// position that the server acknowledged once. On replicas it asks again for a
-// while: a leader that was cut off answers from the past.
-func (s *Store) tailAtLeast(ctx context.Context, stream StreamID, subj string, position uint64) (*commit, error) {
+// position that the server acknowledged once. On replicas it asks again for so
+// long: a leader that was cut off answers from the past.
+func (s *Store) tailAtLeast(ctx context.Context, stream StreamID, subj string, position uint64, patient time.Duration) (*commit, error) {
 	var retry retrier
 	for {
 		tail, err := s.tail(ctx, stream, subj)
@@ -218,7 +218,7 @@ func (s *Store) tailAtLeast(ctx context.Context, stream StreamID, subj string, p
 			retry.start = time.Now()
 		}
 		lost := s.corrupt(stream, position, "the stream ends at position %d, before what the server acknowledged: the log lost commits or is another one", at)
-		if s.replicas == 1 || time.Since(retry.start) > staleness {
+		if s.replicas == 1 || time.Since(retry.start) >= patient {
 			return nil, lost
 		}
 		if err := retry.pause(ctx, errBehind); err != nil {
