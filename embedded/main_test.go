@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strconv"
 	"testing"
@@ -52,9 +53,10 @@ func connect(t *testing.T, s *embedded.Server) jetstream.JetStream {
 // createLog creates a stream that takes log.>.
 func createLog(t *testing.T, js jetstream.JetStream, replicas int) {
 	t.Helper()
-	if _, err := js.CreateStream(t.Context(), logConfig(replicas)); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, func() error { // a cluster may be without a leader
+		_, err := js.CreateStream(t.Context(), logConfig(replicas))
+		return err
+	})
 }
 
 func logConfig(replicas int) jetstream.StreamConfig {
@@ -81,18 +83,23 @@ func publish(t *testing.T, js jetstream.JetStream, first, last uint64) {
 	}
 }
 
-// requireMessages fails unless the log has the messages 1 to last, at least.
+// requireMessages fails unless the log has the messages 1 to last, at least. Of
+// a cluster that has no leader yet it asks again.
 func requireMessages(t *testing.T, js jetstream.JetStream, last uint64) {
 	t.Helper()
-	log, err := js.Stream(t.Context(), "LOG")
-	if err != nil {
-		t.Fatal(err)
-	}
+	var log jetstream.Stream
+	eventually(t, func() (err error) {
+		log, err = js.Stream(t.Context(), "LOG")
+		return err
+	})
 	for seq := uint64(1); seq <= last; seq++ {
-		msg, err := log.GetMsg(t.Context(), seq)
-		if err != nil {
-			t.Fatalf("message %d of %d: %v", seq, last, err)
-		}
+		var msg *jetstream.RawStreamMsg
+		eventually(t, func() (err error) {
+			if msg, err = log.GetMsg(t.Context(), seq); errors.Is(err, jetstream.ErrMsgNotFound) {
+				t.Fatalf("message %d of %d: %v", seq, last, err)
+			}
+			return err
+		})
 		if want := strconv.FormatUint(seq, 10); string(msg.Data) != want {
 			t.Fatalf("message %s is %q", want, msg.Data)
 		}

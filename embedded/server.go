@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"go.etcd.io/bbolt"
 )
 
 // startTimeout bounds the start when the context has no deadline. After an
@@ -58,7 +58,7 @@ type Options struct {
 type Server struct {
 	dir   string
 	url   string
-	lock  *bbolt.DB
+	lock  io.Closer
 	log   *logger
 	srv   *server.Server
 	conns conns
