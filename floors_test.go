@@ -13,17 +13,20 @@ const module = "github.com/headwater-go/headwater/"
 // The packages stand on floors: each may import those it names and no other of
 // the module.
 var floors = map[string][]string{
+	"internal/lock":        {},
 	"eventstore":           {},
 	"eventstore/storetest": {"eventstore"},
-	"aggregate":            {"eventstore"},
-	"embedded":             {},
-	"testutil":             {"aggregate", "embedded", "eventstore"},
+	"snapshot":             {"eventstore", "internal/lock"},
+	"snapshot/backendtest": {"eventstore", "internal/lock", "snapshot"},
+	"aggregate":            {"eventstore", "internal/lock", "snapshot"},
+	"embedded":             {"internal/lock"},
+	"testutil":             {"aggregate", "embedded", "eventstore", "internal/lock", "snapshot"},
 }
 
 // What a program that only uses the engine must not link: these packages, and
 // of other modules whatever begins so.
 var heavy = []string{
-	"testing", "database/sql", "github.com/nats-io/nats-server/", "go.etcd.io/bbolt",
+	"testing", "database/sql", "github.com/mattn/", "github.com/nats-io/nats-server/",
 	"go.uber.org/goleak", "github.com/anishathalye/", "github.com/prometheus/", "go.opentelemetry.io/",
 }
 
@@ -41,8 +44,11 @@ func TestFloors(t *testing.T) {
 
 func TestEngineIsLight(t *testing.T) {
 	t.Parallel()
-	for _, pkg := range []string{"eventstore", "aggregate"} {
+	for _, pkg := range []string{"eventstore", "snapshot", "aggregate"} {
 		for _, dep := range dependencies(t, pkg) {
+			if pkg == "eventstore" && strings.HasPrefix(dep, "go.etcd.io/bbolt") {
+				t.Errorf("%s depends on %s, which is for package snapshot", pkg, dep)
+			}
 			for _, prefix := range heavy {
 				if dep == prefix || strings.HasSuffix(prefix, "/") && strings.HasPrefix(dep, prefix) {
 					t.Errorf("a program that imports %s links %s", pkg, dep)

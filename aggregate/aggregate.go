@@ -45,11 +45,20 @@
 // as it is among the last [eventstore.Remembered] commits of its aggregate, or
 // within the log's duplicate window.
 //
+// # Speed
+//
+// The states that were used last are kept in memory. A command on one of them
+// costs the append; if another process was faster, a conflict and what is new.
+// With [Options.Snapshots] states are kept on the disk too, and what is not in
+// memory is read from there, with the events since. Neither changes what a load
+// or a command returns.
+//
 // # Limits
 //
-// Evolve must not change what an earlier state holds: copy a slice or map
-// before changing it, as slices.Clone and maps.Clone do. Every load reads the
-// aggregate's whole history.
+// States are shared, by those who load them and with later ones. Evolve must not
+// change what an earlier state holds: copy a slice or map before changing it, as
+// slices.Clone and maps.Clone do. Nor may anybody change what a state holds that
+// a repository returned.
 package aggregate
 
 // State is a value that folds events of type E. Evolve returns the state after

@@ -2,7 +2,6 @@ package aggregate_test
 
 import (
 	"context"
-	"errors"
 	"iter"
 
 	"github.com/headwater-go/headwater/eventstore"
@@ -54,5 +53,5 @@ func (p plain) known(ctx context.Context, stream eventstore.StreamID, at eventst
 		}
 		return e.Revision(), err
 	}
-	return eventstore.Revision{}, errors.New("there is no such revision")
+	return eventstore.Revision{}, &eventstore.InvalidError{What: "revision", Value: at.String(), Reason: "is not of the stream"}
 }

@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/snapshot"
 )
 
 // Store is what a repository needs of a log: an [eventstore.Store], or what
 // wraps or replaces one and does the same. Package eventstore/storetest tests
-// that it does.
+// that it does. If it has a method Identity as that one does, snapshots of other
+// logs are told apart by it.
 type Store interface {
 	Append(ctx context.Context, stream eventstore.StreamID, expected eventstore.Expectation, events []eventstore.EventData, opts *eventstore.AppendOptions) (eventstore.Revision, error)
 	Read(ctx context.Context, stream eventstore.StreamID, opts *eventstore.ReadOptions) iter.Seq2[eventstore.Event, error]
@@ -26,6 +28,15 @@ type Repository[S State[S, E], E any] struct {
 	kind     string
 	codec    eventstore.Codec[E]
 	attempts int
+
+	states    *states[S]
+	turns     turns
+	snapshots *snapshot.Store // nil: none
+	policy    snapshot.Policy
+	log       string // its identity, where it has one
+	schema    string
+	pace      pace
+	stats     stats
 }
 
 // Options are what a repository may be made with. The zero value of each field
@@ -34,25 +45,66 @@ type Options struct {
 	// Attempts is how often a command decides before a conflict with other
 	// writers is returned; default 10.
 	Attempts int
+	// Cache is how many aggregates' states are kept in memory, those used last;
+	// default 10,000, and a negative number for none.
+	Cache int
+	// Snapshots is where states are kept on the disk, so that a load reads only
+	// the events after one. The repository does not close it. Default: nowhere.
+	Snapshots *snapshot.Store
+	// Policy says when to take a snapshot, after a load or an append; default:
+	// [snapshot.Every] 100 events.
+	Policy snapshot.Policy
+	// Schema names the way in which the state is folded, and is kept with
+	// snapshots. Change it, to "2" for example, when Evolve or the codec makes
+	// another state of the same events: older snapshots are not used then. That
+	// the fields of the state's type change is noticed without.
+	Schema string
 }
 
 // NewRepository returns the repository of the aggregates of a kind, such as
 // "order", in a log. S is the state, and codec knows its events.
 func NewRepository[S State[S, E], E any](store Store, kind string, codec eventstore.Codec[E], opts *Options) *Repository[S, E] {
-	r := &Repository[S, E]{store: store, kind: kind, codec: codec, attempts: 10}
-	if opts != nil && opts.Attempts > 0 {
-		r.attempts = opts.Attempts
+	if opts == nil {
+		opts = &Options{}
+	}
+	r := &Repository[S, E]{
+		store: store, kind: kind, codec: codec, attempts: opts.Attempts, states: newStates[S](opts.Cache),
+		snapshots: opts.Snapshots, policy: opts.Policy, schema: schemaOf[S](opts.Schema),
+	}
+	if r.attempts <= 0 {
+		r.attempts = 10
+	}
+	if r.policy == nil {
+		r.policy = snapshot.Every(100)
+	}
+	if s, ok := store.(interface{ Identity() string }); ok {
+		r.log = s.Identity()
 	}
 	return r
 }
 
 // Load returns the state of an aggregate and the revision of its stream: the
-// zero value of both if it has no events.
+// zero value of both if it has no events. It sees every commit that was
+// acknowledged before, as [eventstore.Store.Read] says. The state is shared with
+// others who load it: read it, do not change what it holds.
 //
 // An error is one that [eventstore.Store.Read] yields or the codec returns;
 // state and revision are zero then too.
 func (r *Repository[S, E]) Load(ctx context.Context, id string) (S, eventstore.Revision, error) {
-	return r.load(ctx, id, 0)
+	l, err := r.load(ctx, id)
+	if err != nil {
+		var zero S
+		return zero, eventstore.Revision{}, err
+	}
+	return l.state, l.at, nil
+}
+
+// Cached returns the state of an aggregate that is in memory, if one is, without
+// asking the log, which may have newer events. It takes well under a
+// microsecond.
+func (r *Repository[S, E]) Cached(id string) (S, eventstore.Revision, bool) {
+	l, ok := r.states.get(id)
+	return l.state, l.at, ok
 }
 
 // LoadVersion returns the state that an aggregate had after the event of the
@@ -61,153 +113,113 @@ func (r *Repository[S, E]) Load(ctx context.Context, id string) (S, eventstore.R
 // store is another one, [eventstore.Event.Revision] says. Version 0 is the zero state.
 // Errors are those of Load.
 func (r *Repository[S, E]) LoadVersion(ctx context.Context, id string, version uint64) (S, eventstore.Revision, error) {
-	if version == 0 {
-		var zero S
-		return zero, eventstore.Revision{}, nil
-	}
-	return r.load(ctx, id, version)
-}
-
-func (r *Repository[S, E]) load(ctx context.Context, id string, to uint64) (S, eventstore.Revision, error) {
-	var l loaded[S]
-	if err := r.forward(ctx, id, &l, to); err != nil {
+	l, err := r.loadVersion(ctx, id, version)
+	if err != nil {
 		var zero S
 		return zero, eventstore.Revision{}, err
 	}
 	return l.state, l.at, nil
 }
 
-// ExecuteOptions are what a command may be executed with. The zero value of
-// each field is its default.
-type ExecuteOptions struct {
-	// CommandID identifies the command for its aggregate and becomes the id of
-	// its commit, see [eventstore.AppendOptions]. Executing a command again
-	// with the same id answers as the first time, whatever the command says
-	// then. Default: a new id.
-	CommandID string
-	// Time is when it happened; default: now.
-	Time time.Time
-	// Metadata is stored with the commit, see [eventstore.AppendOptions].
-	Metadata map[string]string
-}
-
-// RejectedError says that a command's Decide refused, and why. Nothing was
-// stored. [errors.Is] and [errors.As] see the error that Decide returned.
-type RejectedError struct {
-	Stream  eventstore.StreamID
-	Version uint64 // of the state that the command decided on
-	Err     error  // what Decide returned
-}
-
-func (e *RejectedError) Error() string {
-	return fmt.Sprintf("%s rejected at version %d: %v", e.Stream, e.Version, e.Err)
-}
-
-// Unwrap returns what Decide returned.
-func (e *RejectedError) Unwrap() error { return e.Err }
-
-// Execute loads an aggregate, lets the command decide, and appends the events.
-// It returns the state and revision after them, or as loaded if there are
-// none. If the command's id was applied before, the command does not decide
-// again: state and revision are those after its commit, and the revision is
-// marked Replayed.
-//
-// A refusal is a [RejectedError]. The other errors are those of
-// [eventstore.Store.Read] and [eventstore.Store.Append]; a
-// [eventstore.ConflictError] only after as many attempts as the options allow.
-// After any of them the state and revision returned are zero. After a
-// [eventstore.UnknownOutcomeError] execute the command again with its CommitID
-// as CommandID: it is then applied once.
-func (r *Repository[S, E]) Execute(ctx context.Context, id string, command Command[S, E], opts *ExecuteOptions) (S, eventstore.Revision, error) {
-	if opts == nil {
-		opts = &ExecuteOptions{}
+func (r *Repository[S, E]) loadVersion(ctx context.Context, id string, version uint64) (loaded[S], error) {
+	if version == 0 {
+		return loaded[S]{}, nil
 	}
-	state, at, err := r.execute(ctx, id, command, opts)
+	l, cached := r.states.get(id)
+	if cached && l.at.Version == version {
+		return l, nil
+	}
+	if !cached || l.at.Version > version {
+		l = r.recall(ctx, id)
+	}
+	// That a snapshot is of the log's history, the event after it tells.
+	if l.at.Version >= version {
+		l = loaded[S]{}
+	}
+	err := r.update(ctx, id, &l, version)
+	return l, err
+}
+
+func (r *Repository[S, E]) load(ctx context.Context, id string) (l loaded[S], err error) {
+	l, cached := r.states.get(id)
+	if !cached {
+		leave, err := r.turns.take(ctx, id)
+		if err != nil {
+			return l, fmt.Errorf("%s: waiting for another load: %w", r.stream(id), err)
+		}
+		defer leave()
+		return r.rehydrate(ctx, id)
+	}
+	r.stats.cache.Add(1)
+	if err := r.update(ctx, id, &l, 0); err != nil {
+		return l, err
+	}
+	r.keep(id, &l)
+	return l, nil
+}
+
+// rehydrate loads an aggregate that was not in memory.
+func (r *Repository[S, E]) rehydrate(ctx context.Context, id string) (l loaded[S], err error) {
+	l, cached := r.states.get(id) // somebody else has loaded it
+	if !cached {
+		l = r.recall(ctx, id)
+	}
+	switch {
+	case cached:
+		r.stats.cache.Add(1)
+	case l.from != nil:
+		r.stats.snapshot.Add(1)
+	default:
+		r.stats.log.Add(1)
+	}
+	if err := r.update(ctx, id, &l, 0); err != nil {
+		return l, err
+	}
+	r.keep(id, &l)
+	return l, nil
+}
+
+// recall returns what the aggregate's snapshot holds, if it has one.
+func (r *Repository[S, E]) recall(ctx context.Context, id string) (l loaded[S]) {
+	if r.snapshots == nil {
+		return l
+	}
+	snap, ok := r.snapshots.Load(ctx, r.stream(id), r.log, r.schema)
+	if !ok {
+		return l
+	}
+	state, err := decodeState[S](snap.State)
 	if err != nil {
-		var zero S
-		return zero, eventstore.Revision{}, err
+		r.snapshots.Discard(snap, err)
+		return l
 	}
-	return state, at, nil
+	snap.State = nil
+	return loaded[S]{state: state, at: snap.At, applied: snap.Applied, own: true, saved: snap.At.Version, from: &snap}
 }
 
-func (r *Repository[S, E]) execute(ctx context.Context, id string, command Command[S, E], opts *ExecuteOptions) (S, eventstore.Revision, error) {
-	var l loaded[S]
-	for attempt := 1; ; attempt++ {
-		if err := r.forward(ctx, id, &l, 0); err != nil {
-			return l.state, l.at, err
-		}
-		if version, ok := l.find(opts.CommandID); ok {
-			if version == l.at.Version {
-				l.at.Replayed = true
-				return l.state, l.at, nil
-			}
-			return r.answerAgain(ctx, id, version)
-		}
-		state, at, err := r.decide(ctx, id, l, command, opts)
-		var reused *eventstore.CommitIDReusedError
-		switch {
-		case errors.As(err, new(*RejectedError)):
-			return state, at, err // whatever Decide's own error matches
-		case errors.As(err, &reused):
-			// It was applied before what the fold remembers, within the
-			// duplicate window.
-			return r.answerAgain(ctx, id, reused.Stored.Version)
-		case err == nil && at.Replayed:
-			return r.answerAgain(ctx, id, at.Version)
-		case !errors.Is(err, eventstore.ErrConflict):
-			return state, at, err
-		case attempt >= r.attempts:
-			return state, at, fmt.Errorf("gave up after %d attempts: %w", attempt, err)
-		}
-		if err := pause(ctx, attempt, err); err != nil {
-			return state, at, err
+// update brings a state up to date, or up to a version where one is given. A
+// snapshot that the log does not go on from was none.
+func (r *Repository[S, E]) update(ctx context.Context, id string, l *loaded[S], to uint64) error {
+	start, before := time.Now(), l.at.Version
+	snap := l.from
+	err := r.forward(ctx, id, l, to)
+	if snap != nil && (errors.Is(err, eventstore.ErrCorrupt) || errors.Is(err, eventstore.ErrInvalid)) {
+		*l, before = loaded[S]{}, 0
+		wrong := err
+		if err = r.forward(ctx, id, l, to); err == nil {
+			r.snapshots.Discard(*snap, wrong)
 		}
 	}
-}
-
-// decide lets the command decide on a loaded state and appends what it says.
-func (r *Repository[S, E]) decide(ctx context.Context, id string, l loaded[S], command Command[S, E], opts *ExecuteOptions) (S, eventstore.Revision, error) {
-	events, err := command.Decide(l.state)
-	if err != nil {
-		return l.state, l.at, &RejectedError{Stream: r.stream(id), Version: l.at.Version, Err: err}
+	l.from = nil
+	if events := l.at.Version - before; err == nil && events > 0 {
+		r.pace.measured(events, time.Since(start))
 	}
-	if len(events) == 0 {
-		return l.state, l.at, nil
-	}
-	state, data := l.state, make([]eventstore.EventData, len(events))
-	for i, e := range events {
-		if data[i], e, err = r.encode(e); err != nil {
-			return l.state, l.at, fmt.Errorf("%s: nothing stored: %w", r.stream(id), err)
-		}
-		state = state.Evolve(e)
-	}
-	at, err := r.store.Append(ctx, r.stream(id), l.at, data, &eventstore.AppendOptions{
-		CommitID: opts.CommandID, Time: opts.Time, Metadata: opts.Metadata,
-	})
-	return state, at, err
-}
-
-// encode returns the stored form of an event, and the event as everybody will
-// read it back: the state must be what a load returns.
-func (r *Repository[S, E]) encode(event E) (eventstore.EventData, E, error) {
-	data, err := r.codec.Encode(event)
-	if err != nil {
-		return data, event, err
-	}
-	event, err = r.codec.Decode(eventstore.Event{EventData: data})
-	return data, event, err
-}
-
-// answerAgain answers for a command whose commit ended at the given version.
-func (r *Repository[S, E]) answerAgain(ctx context.Context, id string, version uint64) (S, eventstore.Revision, error) {
-	state, at, err := r.LoadVersion(ctx, id, version)
-	at.Replayed = true
-	return state, at, err
+	return err
 }
 
 // forward folds what the log has after l, up to a version where one is given.
 func (r *Repository[S, E]) forward(ctx context.Context, id string, l *loaded[S], to uint64) error {
-	for e, err := range r.store.Read(ctx, r.stream(id), &eventstore.ReadOptions{After: l.at, To: to}) {
+	for e, err := range r.store.Read(ctx, r.stream(id), &eventstore.ReadOptions{After: l.at, Recalled: l.from != nil, To: to}) {
 		if err != nil {
 			return err
 		}
@@ -221,58 +233,41 @@ func (r *Repository[S, E]) forward(ctx context.Context, id string, l *loaded[S],
 	return nil
 }
 
+// keep keeps a state in memory, and on the disk if it is time.
+func (r *Repository[S, E]) keep(id string, l *loaded[S]) {
+	if l.at.Version == 0 {
+		return
+	}
+	if events := l.at.Version - l.saved; r.snapshots != nil && events > 0 && r.policy(snapshot.Progress{
+		Stream: r.stream(id), Version: l.at.Version, Events: events, Cost: r.pace.estimate(events),
+	}) {
+		l.saved = l.at.Version
+		state := l.state
+		l.own = false // shared with the snapshot
+		r.snapshots.Save(snapshot.Snapshot{
+			Stream: r.stream(id), Log: r.log, Schema: r.schema, At: l.at, Applied: l.applied,
+		}, func() ([]byte, error) { return encodeState(state) })
+	}
+	r.states.put(id, *l)
+	l.own = false
+}
+
 func (r *Repository[S, E]) stream(id string) eventstore.StreamID {
 	return eventstore.StreamID{Kind: r.kind, ID: id}
 }
 
-// pause waits before the next attempt, longer each time and with jitter, so
-// that writers who met once do not meet again.
-func pause(ctx context.Context, attempt int, last error) error {
-	const first, longest = time.Millisecond, 100 * time.Millisecond
-	select {
-	case <-time.After(rand.N(min(first<<min(attempt, 16), longest))):
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("%w (%w)", ctx.Err(), last)
-	}
+// Stats are counts since the repository was made: where states came from, for
+// loads and commands, and how often another writer was faster.
+type Stats struct {
+	FromCache    uint64
+	FromSnapshot uint64
+	FromLog      uint64 // the whole history, or there was none
+	Conflicts    uint64
 }
 
-// loaded is a folded state: what the events say, where the stream stood, and
-// which commands were applied last.
-type loaded[S any] struct {
-	state  S
-	at     eventstore.Revision
-	recent []applied
-}
+type stats struct{ cache, snapshot, log, conflicts atomic.Uint64 }
 
-type applied struct {
-	id      string
-	version uint64 // after its commit
-}
-
-// move notes where the stream stood after an event. The events of a commit may
-// lead to different versions, of which the last counts.
-func (l *loaded[S]) move(at eventstore.Revision) {
-	if at.Position != l.at.Position {
-		l.remember(at)
-	} else if n := len(l.recent); n > 0 {
-		l.recent[n-1].version = at.Version
-	}
-	l.at = at
-}
-
-func (l *loaded[S]) remember(at eventstore.Revision) {
-	if len(l.recent) == eventstore.Remembered {
-		l.recent = append(l.recent[:0], l.recent[1:]...)
-	}
-	l.recent = append(l.recent, applied{at.CommitID, at.Version})
-}
-
-func (l *loaded[S]) find(commandID string) (version uint64, ok bool) {
-	for _, a := range l.recent {
-		if commandID != "" && a.id == commandID {
-			return a.version, true
-		}
-	}
-	return 0, false
+// Stats returns the counts so far.
+func (r *Repository[S, E]) Stats() Stats {
+	return Stats{r.stats.cache.Load(), r.stats.snapshot.Load(), r.stats.log.Load(), r.stats.conflicts.Load()}
 }

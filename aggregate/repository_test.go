@@ -151,7 +151,7 @@ func decideAgain(t *testing.T, b bank) {
 	decided := 0
 	_, _, err := b.Execute(t.Context(), "busy", decision(func(a Account) ([]Event, error) {
 		if decided++; decided == 1 {
-			execute(t, b.Accounts, "busy", Deposit{{Amount: 1}}, "")
+			execute(t, b.other(t, nil), "busy", Deposit{{Amount: 1}}, "")
 		}
 		if a.Balance > 0 {
 			return nil, errInsufficient

@@ -12,18 +12,23 @@ import (
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/examples/orders/order"
+	"github.com/headwater-go/headwater/snapshot"
 )
 
 // logName is the log that the orders are in.
 const logName = "shop"
 
 // shop is the store in a folder: a server in this process, the log on it, and
-// the orders in the log.
+// the orders in the log. The states of orders that changed often are kept beside
+// it, so that they need not be read whole.
 type shop struct {
-	server *embedded.Server
-	log    *eventstore.Store
-	orders *aggregate.Repository[order.Order, order.Event]
+	server    *embedded.Server
+	log       *eventstore.Store
+	snapshots *snapshot.Store
+	orders    *orders
 }
+
+type orders = aggregate.Repository[order.Order, order.Event]
 
 // openShop opens the shop in a folder, which is made where there is none. Close
 // it.
@@ -48,8 +53,16 @@ func (s *shop) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.orders = aggregate.NewRepository[order.Order](s.log, order.Kind, order.Codec, nil)
+	s.snapshots, err = snapshot.Open(filepath.Join(s.server.Dir(), "snapshots"), nil)
+	if err != nil {
+		return err
+	}
+	s.orders = s.repository(&aggregate.Options{Snapshots: s.snapshots, Policy: snapshot.Every(50)})
 	return nil
+}
+
+func (s *shop) repository(opts *aggregate.Options) *orders {
+	return aggregate.NewRepository[order.Order](s.log, order.Kind, order.Codec, opts)
 }
 
 // visitShop opens the shop in a folder to look at it, and refuses to make one:
@@ -65,4 +78,10 @@ func visitShop(ctx context.Context, dir string) (*shop, error) {
 }
 
 // Close stops the server. What was stored is on the disk.
-func (s *shop) Close() error { return s.server.Close() }
+func (s *shop) Close() error {
+	var err error
+	if s.snapshots != nil {
+		err = s.snapshots.Close()
+	}
+	return errors.Join(err, s.server.Close())
+}

@@ -46,6 +46,9 @@ func tour(ctx context.Context, c console) (err error) {
 	if err := g.restart(ctx, dir); err != nil {
 		return err
 	}
+	if err := g.hurry(ctx); err != nil {
+		return err
+	}
 	g.say("Look around for yourself:")
 	fmt.Fprintf(g.w, `  go run ./examples/orders history -data %[1]s %[2]s
   go run ./examples/orders show -data %[1]s %[2]s -at 3
@@ -59,7 +62,11 @@ func (g *guide) say(text string) { fmt.Fprintf(g.w, "\n%s\n", text) }
 
 // execute executes a command and says how the order stands after it.
 func (g *guide) execute(ctx context.Context, c aggregate.Command[order.Order, order.Event]) error {
-	o, at, err := g.orders.Execute(ctx, tourID, c, &aggregate.ExecuteOptions{Time: g.clock})
+	return g.executeIn(ctx, g.orders, c)
+}
+
+func (g *guide) executeIn(ctx context.Context, orders *orders, c aggregate.Command[order.Order, order.Event]) error {
+	o, at, err := orders.Execute(ctx, tourID, c, &aggregate.ExecuteOptions{Time: g.clock})
 	if err != nil {
 		return err
 	}
@@ -90,8 +97,9 @@ func (g *guide) place(ctx context.Context) error {
 
 func (g *guide) pay(ctx context.Context) error {
 	g.say("2. Pay it. In that very moment a colleague adds a line, and comes first:")
+	elsewhere := g.repository(nil) // as another process has the orders
 	p := &contested{command: order.Pay{}, colleague: func() error {
-		return g.execute(ctx, order.AddLine{Item: order.Item{
+		return g.executeIn(ctx, elsewhere, order.AddLine{Item: order.Item{
 			Product: "Tofu", UnitPrice: 2325 * order.Cent, Quantity: 4,
 		}})
 	}}

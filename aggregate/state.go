@@ -1,0 +1,100 @@
+package aggregate
+
+import (
+	"crypto/sha256"
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// encodeState returns a state as a snapshot keeps it: in its own binary form, if
+// it has one, or as JSON. A state that would come back otherwise is an error.
+func encodeState[S any](state S) ([]byte, error) {
+	data, err := marshal(state)
+	if err != nil {
+		return nil, err
+	}
+	back, err := decodeState[S](data)
+	if err != nil {
+		return nil, fmt.Errorf("%T cannot be decoded again: %w", state, err)
+	}
+	if !reflect.DeepEqual(back, state) {
+		return nil, fmt.Errorf("%T comes back changed: are there fields that are not exported, or an empty slice that is left out? Give it methods MarshalBinary and UnmarshalBinary that keep all of it", state)
+	}
+	return data, nil
+}
+
+func marshal[S any](state S) ([]byte, error) {
+	if m, ok := any(state).(encoding.BinaryMarshaler); ok && decodesBinary[S]() {
+		return m.MarshalBinary()
+	}
+	return json.Marshal(state)
+}
+
+func decodeState[S any](data []byte) (state S, err error) {
+	if _, ok := any(state).(encoding.BinaryMarshaler); ok && decodesBinary[S]() {
+		return state, any(&state).(encoding.BinaryUnmarshaler).UnmarshalBinary(data)
+	}
+	return state, json.Unmarshal(data, &state)
+}
+
+func decodesBinary[S any]() bool {
+	_, ok := any(new(S)).(encoding.BinaryUnmarshaler)
+	return ok
+}
+
+// schemaOf is the schema of snapshots of S: what the program says, and the fields
+// of the type, so that one that was added or changed is noticed.
+func schemaOf[S any](said string) string {
+	var b strings.Builder
+	describe(&b, reflect.TypeFor[S](), make(map[reflect.Type]bool))
+	sum := sha256.Sum256([]byte(b.String()))
+	return fmt.Sprintf("%s/%x", said, sum[:8])
+}
+
+// describe writes what a type's values are made of. Types go by their names only
+// where they say themselves how they are written, or have been described.
+func describe(b *strings.Builder, t reflect.Type, seen map[reflect.Type]bool) {
+	b.WriteString(t.Kind().String())
+	if seen[t] || says(t) {
+		b.WriteString(" " + t.String())
+		return
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		seen[t] = true
+		for i := range t.NumField() {
+			f := t.Field(i)
+			fmt.Fprintf(b, "{%s %q ", f.Name, f.Tag.Get("json"))
+			describe(b, f.Type, seen)
+			b.WriteString("}")
+		}
+	case reflect.Map:
+		seen[t] = true
+		b.WriteString("[")
+		describe(b, t.Key(), seen)
+		b.WriteString("]")
+		describe(b, t.Elem(), seen)
+	case reflect.Array:
+		fmt.Fprint(b, t.Len())
+		describe(b, t.Elem(), seen)
+	case reflect.Pointer, reflect.Slice:
+		seen[t] = true
+		b.WriteString(" ")
+		describe(b, t.Elem(), seen)
+	}
+}
+
+// says reports whether a type has methods that write its values.
+func says(t reflect.Type) bool {
+	for _, m := range []reflect.Type{
+		reflect.TypeFor[encoding.BinaryMarshaler](), reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler](),
+	} {
+		if t.Implements(m) || reflect.PointerTo(t).Implements(m) {
+			return true
+		}
+	}
+	return false
+}
