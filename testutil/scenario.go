@@ -1,6 +1,7 @@
 package testutil
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -20,7 +21,9 @@ import (
 //		Then(Shipped{})
 //
 // Every event of a scenario is also encoded and decoded, so that one which the
-// codec does not know, or which does not come back as it was, fails the test.
+// codec does not know, or which does not come back as it was, fails the test. So
+// does an Evolve that changes what the state before the event holds, a map for
+// example: others may still have that state.
 func Scenario[S aggregate.State[S, E], E any](t testing.TB, codec eventstore.Codec[E]) *Case[S, E] {
 	return &Case[S, E]{t: t, codec: codec}
 }
@@ -38,9 +41,26 @@ func (s *Case[S, E]) Given(events ...E) *Case[S, E] {
 	next := *s
 	for _, e := range events {
 		s.text(e)
-		next.state = next.state.Evolve(e)
+		next.state = s.evolve(next.state, e)
 	}
 	return &next
+}
+
+func (s *Case[S, E]) evolve(before S, e E) S {
+	s.t.Helper()
+	was := content(before)
+	after := before.Evolve(e)
+	if now := content(before); now != was {
+		s.t.Fatalf("Evolve of %T changed the state before it; copy slices and maps before they change\n was %s\n now %s", e, was, now)
+	}
+	return after
+}
+
+// content is all of a value that can be seen: fields that are not exported, and
+// what is behind pointers.
+func content(v any) string {
+	exported, _ := json.Marshal(v) // a value without JSON shows its fields
+	return fmt.Sprintf("%#v %s", v, exported)
 }
 
 // State returns what the history folds into.

@@ -31,6 +31,19 @@ func (d door) Evolve(e event) door {
 	return d
 }
 
+// guests changes what the state before holds, from the second event on.
+type guests struct{ names map[string]bool }
+
+func (g guests) Evolve(e event) guests {
+	if g.names == nil {
+		g.names = make(map[string]bool)
+	}
+	if o, ok := e.(opened); ok {
+		g.names[o.By] = true
+	}
+	return g
+}
+
 type open struct{ By string }
 
 var errOpen = errors.New("the door is open")
@@ -63,6 +76,9 @@ func TestScenarioFails(t *testing.T) {
 			testutil.Scenario[door](t, codec).Given(opened{}).When(open{}).ThenRejected(errors.ErrUnsupported)
 		},
 		"unknown to codec": func(t testing.TB) { testutil.Scenario[door](t, eventstore.JSON[event](closed{})).Given(opened{}) },
+		"earlier state changed": func(t testing.TB) {
+			testutil.Scenario[guests](t, codec).Given(opened{By: "ann"}, opened{By: "bob"})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
