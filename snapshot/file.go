@@ -179,7 +179,7 @@ func guard(f func() error) (err error) {
 
 // abandon closes the file of a database in which bbolt panicked, and may have
 // left locks of its own behind: its Close could wait for ever. The memory map
-// stays.
+// stays, and with it bbolt's lock on the file, which is set aside.
 func (db *database) abandon() {
 	if db != nil && db.f != nil {
 		_ = db.f.Close() // bbolt may have closed it

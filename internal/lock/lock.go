@@ -42,7 +42,8 @@ func Take(path string) (io.Closer, error) {
 
 // open opens the database that is the lock. bbolt trusts its files: one that was
 // cut short faults in the memory map, one with wrong pages panics. Neither may
-// take the process down, nor leave the file open and so locked.
+// take the process down. The memory map of such a file stays, and with it the
+// lock, which is why it is to be deleted.
 func open(path string) (db *bbolt.DB, err error) {
 	var file *os.File
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
