@@ -74,6 +74,17 @@ func TestCommandOnCachedState(t *testing.T) {
 	}
 }
 
+// That a state in memory is old is no attempt that failed.
+func TestStaleStateIsNoAttempt(t *testing.T) {
+	t.Parallel()
+	accounts, other, _ := countedBank(t, &aggregate.Options{Attempts: 1})
+	execute(t, accounts, "1", Deposit{{Amount: 1}}, "")
+	execute(t, other, "1", Deposit{{Amount: 2}}, "")
+	if a, at := execute(t, accounts, "1", Withdraw{3}, ""); a.Balance != 0 || at.Version != 3 {
+		t.Errorf("after another writer: %+v at %v", a, at)
+	}
+}
+
 // No refusal, and no decision for nothing, is made on a state that is not the
 // last.
 func TestNoWrongRefusal(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -52,9 +51,9 @@ type outcome struct {
 // of its own. No state is ever wrong, and the process lives.
 func TestDamagedSnapshots(t *testing.T) {
 	t.Parallel()
-	random := randomly(t)
+	random := seeded(t)
 	each := 3
-	if os.Getenv("HEADWATER_SOAK") != "" {
+	if soaking {
 		each = 70
 	}
 	d := newDamaged(t)
@@ -82,21 +81,6 @@ func TestDamagedSnapshots(t *testing.T) {
 	if total["set aside"] == 0 || total["damaged values"] == 0 || total["hits"] == 0 {
 		t.Error("the damage was no damage, or left nothing")
 	}
-}
-
-// randomly returns a source of random numbers that can be had again: it says its
-// seed, and takes it from HEADWATER_SEED where that is set.
-func randomly(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	if text := os.Getenv("HEADWATER_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatalf("HEADWATER_SEED: %v", err)
-		}
-	}
-	t.Logf("HEADWATER_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, seed))
 }
 
 // damaged is a log, the snapshots of its accounts, and what is right.

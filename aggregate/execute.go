@@ -111,15 +111,16 @@ func (r *Repository[S, E]) execute(ctx context.Context, id string, command Comma
 			return state, at, err
 		}
 		r.stats.conflicts.Add(1)
-		if attempt >= r.attempts {
+		switch {
+		case cached: // the state was old, which is no contention
+			cached, attempt = false, attempt-1
+		case attempt >= r.attempts:
 			return state, at, fmt.Errorf("gave up after %d attempts: %w", attempt, err)
-		}
-		if !cached { // a state that was old is no contention
+		default:
 			if err := pause(ctx, attempt, err); err != nil {
 				return state, at, err
 			}
 		}
-		cached = false
 		if _, err := e.refresh(ctx, &l); err != nil {
 			return state, at, err
 		}

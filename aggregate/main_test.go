@@ -2,6 +2,7 @@ package aggregate_test
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -12,7 +13,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDir); dir != "" {
+		killChild(dir, os.Getenv(childLife)) // never returns
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // Event is what happens to an account.
 type Event interface {

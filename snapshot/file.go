@@ -218,6 +218,9 @@ func (f *file) use(do func(*bbolt.DB) error) error {
 		return errDamaged
 	}
 	err := guard(func() error { return do(f.db.DB) })
+	if errors.Is(err, syscall.EFBIG) { // it took the number of a page from damage
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+	}
 	if errors.Is(err, errDamaged) {
 		f.damaged.Store(true)
 	}
