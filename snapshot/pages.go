@@ -11,25 +11,23 @@ import (
 	"slices"
 )
 
-// A bbolt file is a row of pages of one size. A page goes on in so many pages
-// after it as its overflow says. A branch page has elements of a position (4
-// bytes), key size (4) and child (8), a leaf page of flags, position, key size
-// and value size (4 each); keys and values follow, and a position is counted
-// from its element. A value with the bucket flag is a bucket's root page (8) and
-// sequence (8); if the root is 0, a leaf page follows. A freelist page has ids of
-// pages (8); if its count is 0xffff, the first of them is the count.
+// A bbolt file is a row of pages of one size, in the machine's byte order. A page
+// goes on in as many pages as its overflow says. A branch page has elements of
+// position (4 bytes, from the element), key size (4) and child (8), a leaf page of
+// flags, position, key size and value size (4 each); then come their data. A bucket
+// is a value of root page (8) and sequence (8), and of a leaf page if the root is 0.
+// A freelist has ids of pages (8); if its count is 0xffff, the first is the count.
 const (
-	headerSize, metaSize, elementSize, bucketSize = 16, 64, 16, 16
-
-	branchFlag, leafFlag, freelistFlag = 0x01, 0x02, 0x10 // of a page
-	bucketFlag                         = 0x01             // of a leaf's element
-
-	minPageSize, maxPageSize = 1 << 10, 1 << 24 // where bbolt looks for the second meta page
-	maxDepth                 = 64               // of pages and buckets in each other: bbolt calls itself for each
-	notSynced                = math.MaxUint64   // the freelist's page, if it has none
+	headerSize, metaSize, elementSize, bucketSize  = 16, 64, 16, 16
+	branchFlag, leafFlag, freelistFlag, bucketFlag = 0x01, 0x02, 0x10, 0x01 // the last is of a leaf's element
+	minPageSize, maxPageSize                       = 1 << 10, 1 << 24       // where bbolt looks for the second meta page
+	maxDepth                                       = 64                     // of pages that lead to a page; bbolt calls itself for each
+	notSynced                                      = math.MaxUint64         // the freelist's page, if it has none
 )
 
-// pageMeta is what the first two pages have after the header.
+var native = binary.NativeEndian
+
+// pageMeta is what each of the first two pages has after the header.
 type pageMeta struct {
 	Magic, Version, PageSize, Flags                   uint32
 	Root, Sequence, Freelist, HighWater, Tx, Checksum uint64
@@ -46,7 +44,8 @@ func checkPages(f io.ReaderAt, size int64) error {
 		return fmt.Errorf("the file has %d pages of %d", has, m.HighWater)
 	}
 	c := &pageCheck{pageMeta: m, f: f, met: make([]byte, m.HighWater/8+1)}
-	if err := c.visit(m.Root, nil, nil); err != nil {
+	// Without a freelist bbolt walks the tree as we do, and frees what it does not meet.
+	if err := c.visit(m.Root, nil, nil); err != nil || m.Freelist == notSynced {
 		return err
 	}
 	return c.checkFreelist()
@@ -68,10 +67,10 @@ func findMeta(f io.ReaderAt, size int64) (best pageMeta, err error) {
 		if m.Magic != 0xed0cdaed || m.Version != 2 || m.Checksum != sum.Sum64() {
 			continue
 		}
-		// After the last transaction bbolt would go back to an old tree, and overwrite it.
-		ok := m.PageSize >= minPageSize && m.PageSize <= maxPageSize && m.PageSize&(m.PageSize-1) == 0
-		if !ok || at > 0 && at != int64(m.PageSize) || m.Tx > math.MaxInt64 {
-			return best, fmt.Errorf("the meta page at %d is for pages of %d bytes, and of transaction %d", at, m.PageSize, m.Tx)
+		// After the highest transaction bbolt would go back to an old tree, and overwrite it.
+		if m.PageSize < minPageSize || m.PageSize > maxPageSize || m.PageSize&(m.PageSize-1) != 0 ||
+			at > 0 && at != int64(m.PageSize) || m.Tx > math.MaxInt64 {
+			return best, fmt.Errorf("the meta page at %d is for pages of %d bytes, and transaction %d", at, m.PageSize, m.Tx)
 		}
 		if best.PageSize == 0 || m.Tx > best.Tx {
 			best = m
@@ -86,11 +85,10 @@ func findMeta(f io.ReaderAt, size int64) (best pageMeta, err error) {
 // pageCheck is a walk over the pages of a file.
 type pageCheck struct {
 	pageMeta
-	f       io.ReaderAt
-	met     []byte // a bit a page
-	spare   []byte // memory for a page
-	depth   int    // of pages
-	nesting int    // of buckets
+	f              io.ReaderAt
+	met            []byte // a bit a page
+	spare          []byte // memory for a page
+	depth, nesting int    // of pages, of buckets
 }
 
 // boltPage is a page, with the pages that it goes on in.
@@ -101,10 +99,8 @@ type boltPage struct {
 	data         []byte
 }
 
-var native = binary.NativeEndian
-
 func parsePage(b []byte) boltPage {
-	return boltPage{id: native.Uint64(b), flags: native.Uint16(b[8:]), count: native.Uint16(b[10:]), overflow: native.Uint32(b[12:]), data: b}
+	return boltPage{native.Uint64(b), native.Uint16(b[8:]), native.Uint16(b[10:]), native.Uint32(b[12:]), b}
 }
 
 // meet notes a page, and returns whether that is the first time.
@@ -117,30 +113,29 @@ func (c *pageCheck) meet(id uint64) bool {
 // read reads a page that nothing else refers to.
 func (c *pageCheck) read(id uint64) (p boltPage, err error) {
 	if id < 2 || id >= c.HighWater {
-		return p, fmt.Errorf("it is none of %d", c.HighWater)
+		return p, fmt.Errorf("there are pages 2 to %d", int64(c.HighWater)-1)
 	}
 	header, at := make([]byte, headerSize), int64(id)*int64(c.PageSize)
 	if _, err := c.f.ReadAt(header, at); err != nil {
 		return p, err
 	}
 	p = parsePage(header)
-	last := id + uint64(p.overflow)
-	if p.id != id || last >= c.HighWater {
-		return p, fmt.Errorf("it says it is page %d, and goes on to %d, of %d", p.id, last, c.HighWater)
+	end := id + uint64(p.overflow) + 1
+	if p.id != id || end > c.HighWater {
+		return p, fmt.Errorf("it says it is page %d, and ends before %d, of %d", p.id, end, c.HighWater)
 	}
-	for i := id; i <= last; i++ {
+	for i := id; i < end; i++ {
 		if !c.meet(i) {
 			return p, fmt.Errorf("page %d is used twice", i)
 		}
 	}
-	size := int(last-id+1) * int(c.PageSize)
+	size := int(end-id) * int(c.PageSize)
 	p.data, c.spare = slices.Grow(c.spare[:0], size)[:size], nil
 	_, err = c.f.ReadAt(p.data, at)
 	return p, err
 }
 
-// visit checks a page of a tree, with keys from low and before high, nil for
-// any, and the pages that it leads to.
+// visit checks a tree of pages, with keys from low on and before high; nil is any.
 func (c *pageCheck) visit(id uint64, low, high []byte) (err error) {
 	c.depth++
 	defer func() {
@@ -152,7 +147,7 @@ func (c *pageCheck) visit(id uint64, low, high []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	branch, empty := p.flags == branchFlag, p.count == 0
+	branch, empty := p.flags == branchFlag, p.count == 0 // only a root may be empty
 	if c.depth > maxDepth || !branch && p.flags != leafFlag || empty && (branch || low != nil) {
 		return fmt.Errorf("at depth %d it has flags %#x and %d elements", c.depth, p.flags, p.count)
 	}
@@ -176,18 +171,18 @@ func (c *pageCheck) visit(id uint64, low, high []byte) (err error) {
 
 // visitBucket checks a leaf's element as a bucket.
 func (c *pageCheck) visitBucket(e element) error {
-	c.nesting++
-	defer func() { c.nesting-- }()
 	switch size := len(e.value); {
 	case e.flags != bucketFlag || size < bucketSize:
 	case native.Uint64(e.value) > 0 && size == bucketSize:
+		c.nesting++
+		defer func() { c.nesting-- }()
 		return c.visit(native.Uint64(e.value), nil, nil)
 	case native.Uint64(e.value) == 0 && size >= bucketSize+headerSize:
 		// bbolt would free the page whose id this one has, and puts no buckets in it.
 		p := parsePage(e.value[bucketSize:])
 		elements, err := p.elements(nil, nil)
-		isBucket := func(e element) bool { return e.flags != 0 }
-		if err == nil && p.id == 0 && p.flags == leafFlag && p.overflow == 0 && !slices.ContainsFunc(elements, isBucket) {
+		marked := func(e element) bool { return e.flags != 0 }
+		if err == nil && p.id == 0 && p.flags == leafFlag && p.overflow == 0 && !slices.ContainsFunc(elements, marked) {
 			return nil
 		}
 	}
@@ -196,14 +191,14 @@ func (c *pageCheck) visitBucket(e element) error {
 
 // element is one of a branch or of a leaf.
 type element struct {
-	child      uint64
-	flags      uint32
+	child      uint64 // of a branch
+	flags      uint32 // of a leaf
 	key, value []byte
 }
 
-// elements returns the elements of a page whose keys must be from low and before
-// high. Their data must follow each other, as bbolt writes them: if they
-// overlapped, a page could grow beyond all memory when it is written again.
+// elements returns the elements of a page. The first key must be low, by which
+// bbolt finds the page in its branch again, and the data packed, as it packs them:
+// if they overlapped, a page could outgrow all memory when it is written.
 func (p *boltPage) elements(low, high []byte) ([]element, error) {
 	at, end := headerSize+elementSize*int64(p.count), int64(len(p.data))
 	if at > end {
@@ -212,10 +207,9 @@ func (p *boltPage) elements(low, high []byte) ([]element, error) {
 	all := make([]element, p.count)
 	for i := range all {
 		b := p.data[headerSize+elementSize*i:]
-		e := element{flags: native.Uint32(b)}
+		e := element{child: native.Uint64(b[8:]), flags: native.Uint32(b)}
 		pos, keySize, valueSize := int64(native.Uint32(b[4:])), int64(native.Uint32(b[8:])), int64(native.Uint32(b[12:]))
 		if p.flags == branchFlag {
-			e = element{child: native.Uint64(b[8:])}
 			pos, keySize, valueSize = int64(native.Uint32(b)), int64(native.Uint32(b[4:])), 0
 		}
 		if headerSize+elementSize*int64(i)+pos != at || keySize == 0 || keySize+valueSize > end-at {
@@ -223,7 +217,8 @@ func (p *boltPage) elements(low, high []byte) ([]element, error) {
 		}
 		e.key, e.value = p.data[at:at+keySize], p.data[at+keySize:at+keySize+valueSize]
 		at += keySize + valueSize
-		if order := bytes.Compare(low, e.key); order > 0 || order == 0 && i > 0 || high != nil && bytes.Compare(e.key, high) >= 0 {
+		order := bytes.Compare(low, e.key)
+		if i > 0 && order >= 0 || i == 0 && low != nil && order != 0 || high != nil && bytes.Compare(e.key, high) >= 0 {
 			return nil, fmt.Errorf("key %d, %.64q, is out of order", i, e.key)
 		}
 		all[i], low = e, e.key
@@ -231,25 +226,20 @@ func (p *boltPage) elements(low, high []byte) ([]element, error) {
 	return all, nil
 }
 
-// checkFreelist checks, after the walk, that no page is free and used. If the
-// freelist is not in the file, bbolt walks as we do, and frees what it does not meet.
+// checkFreelist checks, after the walk, that no page is free and used.
 func (c *pageCheck) checkFreelist() error {
-	if c.Freelist == notSynced {
-		return nil
-	}
 	p, err := c.read(c.Freelist)
 	if err != nil {
-		return fmt.Errorf("page %d, the freelist: %w", c.Freelist, err)
+		return fmt.Errorf("the freelist, page %d: %w", c.Freelist, err)
 	}
 	ids, count := p.data[headerSize:], uint64(p.count)
 	if count == math.MaxUint16 {
 		ids, count = ids[8:], native.Uint64(ids)
 	}
 	if p.flags != freelistFlag || count > uint64(len(ids)/8) {
-		return fmt.Errorf("page %d, the freelist, has flags %#x and %d pages", p.id, p.flags, count)
+		return fmt.Errorf("the freelist, page %d, has flags %#x and %d ids", p.id, p.flags, count)
 	}
-	last := uint64(1)
-	for i := range count {
+	for i, last := uint64(0), uint64(1); i < count; i++ {
 		id := native.Uint64(ids[8*i:])
 		if id <= last || id >= c.HighWater || !c.meet(id) {
 			return fmt.Errorf("the freelist has page %d after %d, of %d, or it is used", id, last, c.HighWater)
