@@ -20,7 +20,7 @@
 // goes on from it, by the digests that commits have. Otherwise the state is
 // folded from the log, and [Store.Stats] counts it.
 //
-// Nothing waits for a snapshot to be written. One goroutine writes them, many in
+// No command waits for a snapshot to be written. One goroutine writes them, many in
 // one transaction, and drops the oldest request when too many wait.
 //
 // A damaged file is set aside and a new one begun, while the store is open too.
@@ -28,7 +28,8 @@
 //
 // # Limits
 //
-// A file belongs to one process, and to one log: streams of two logs that have the
-// same name take each other's place. What a crash leaves unwritten is taken
+// A file belongs to one process, and to one log. It has one snapshot of a stream:
+// those of streams of two logs that have the same name, and those of two
+// repositories of one kind whose states differ, take each other's place. What a crash leaves unwritten is taken
 // again later. To open a file its pages are read once.
 package snapshot

@@ -7,10 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"maps"
 	"os"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,16 +28,19 @@ type file struct {
 	*ledger
 	path     string
 	lock     io.Closer // nil where the file is only read
-	mu       sync.RWMutex
-	db       *database // nil: there is none that can be used
-	damaged  atomic.Bool
 	readOnly bool
+
+	mu sync.Mutex
+	db *database // nil: there is none that can be used, for the reason
+	no error
 }
 
 // database is an open bbolt database and the file it has open.
 type database struct {
 	*bbolt.DB
-	f *os.File
+	f       *os.File
+	once    sync.Once
+	damaged chan struct{} // closed when bbolt has panicked
 }
 
 var bucketName = []byte("snapshots")
@@ -51,7 +54,13 @@ func openFile(path string, l *ledger) (*file, error) {
 		return nil, fmt.Errorf("snapshots: %w", err)
 	}
 	var err error
-	f.lock, err = lock.Take(path + ".lock")
+	if f.lock, err = lock.Take(path + ".lock"); errors.Is(err, lock.ErrDamaged) {
+		// Nobody has it. If two do this at once, bbolt's own lock is left.
+		err = os.Remove(path + ".lock")
+		if err == nil {
+			f.lock, err = lock.Take(path + ".lock")
+		}
+	}
 	switch {
 	case errors.Is(err, lock.ErrLocked):
 		return nil, &LockedError{Path: path}
@@ -107,7 +116,7 @@ func openDatabase(path string, readOnly bool) (*database, error) {
 	if err := checkFile(path); err != nil {
 		return nil, err
 	}
-	db := new(database)
+	db := &database{damaged: make(chan struct{})}
 	err := guard(func() (err error) {
 		db.DB, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			Timeout: time.Millisecond, ReadOnly: readOnly, NoStatistics: true,
@@ -186,15 +195,87 @@ func (db *database) abandon() {
 	}
 }
 
+// close closes a database, unless bbolt panicked in it, or does so now.
+func (db *database) close() error {
+	_, err := attempt(db, func(bolt *bbolt.DB) (struct{}, error) { return struct{}{}, bolt.Close() })
+	if errors.Is(err, errDamaged) {
+		db.abandon()
+	}
+	return err
+}
+
+// attempt lets bbolt do something. Where it panics the database is damaged, and
+// whoever waits for a lock that bbolt took before is left behind: that is why
+// another goroutine does it.
+func attempt[T any](db *database, do func(*bbolt.DB) (T, error)) (result T, err error) {
+	type outcome struct {
+		result T
+		err    error
+	}
+	select {
+	case <-db.damaged:
+		return result, errDamaged
+	default:
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		var o outcome
+		o.err = guard(func() (err error) { o.result, err = do(db.DB); return err })
+		if errors.Is(o.err, errDamaged) {
+			db.once.Do(func() { close(db.damaged) })
+		}
+		done <- o
+	}()
+	select {
+	case o := <-done:
+		return o.result, o.err
+	case <-db.damaged:
+		return result, errDamaged
+	}
+}
+
+// use is attempt with the database as it is now. Damage is noted; the next Put
+// then replaces the file.
+func use[T any](f *file, do func(*bbolt.DB) (T, error)) (result T, err error) {
+	for {
+		f.mu.Lock()
+		db, no := f.db, f.no
+		f.mu.Unlock()
+		if db == nil {
+			return result, no
+		}
+		result, err = attempt(db, do)
+		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) && f.swapped(db) {
+			continue
+		}
+		return result, err
+	}
+}
+
+func (f *file) swapped(db *database) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.db != db
+}
+
+// take puts another database in the place of the one that is there, which it
+// returns. Without one, all that comes fails for the reason.
+func (f *file) take(db *database, no error) (old *database) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old, f.db, f.no = f.db, db, no
+	return old
+}
+
 // replace sets the damaged file aside, where the last such one was, and opens a
-// new one. Who calls it has the file for itself.
+// new one.
 func (f *file) replace(why error) error {
-	f.warn("the file is damaged, and is set aside", "file", f.path, "error", why)
-	f.db.abandon()
-	f.db = nil
+	f.take(nil, errDamaged).abandon()
 	if f.readOnly {
+		f.warn("the file is damaged, and cannot be replaced", "file", f.path, "error", why)
 		return nil
 	}
+	f.warn("the file is damaged, and is set aside", "file", f.path, "error", why)
 	// It is not there if an earlier try came to no end.
 	if err := os.Rename(f.path, f.path+".damaged"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -203,33 +284,14 @@ func (f *file) replace(why error) error {
 	if err != nil {
 		return err
 	}
-	f.db = db
-	f.damaged.Store(false)
+	f.take(db, nil)
 	f.count(func(st *Stats) { st.SetAside++ })
 	return nil
 }
 
-// use calls what reads or writes the database. Damage is noted; the next Put
-// then replaces the file.
-func (f *file) use(do func(*bbolt.DB) error) error {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	if f.db == nil || f.damaged.Load() {
-		return errDamaged
-	}
-	err := guard(func() error { return do(f.db.DB) })
-	if errors.Is(err, syscall.EFBIG) { // it took the number of a page from damage
-		err = fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	if errors.Is(err, errDamaged) {
-		f.damaged.Store(true)
-	}
-	return err
-}
-
-func (f *file) Get(_ context.Context, key string) (value []byte, err error) {
-	err = f.use(func(db *bbolt.DB) error {
-		return db.View(func(tx *bbolt.Tx) error {
+func (f *file) Get(_ context.Context, key string) ([]byte, error) {
+	return use(f, func(db *bbolt.DB) (value []byte, err error) {
+		err = db.View(func(tx *bbolt.Tx) error {
 			if b := tx.Bucket(bucketName); b != nil {
 				if v := b.Get([]byte(key)); v != nil {
 					value = append(make([]byte, 0, len(v)), v...)
@@ -237,43 +299,45 @@ func (f *file) Get(_ context.Context, key string) (value []byte, err error) {
 			}
 			return nil
 		})
+		return value, err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return value, nil
 }
 
 func (f *file) Put(_ context.Context, values map[string][]byte) error {
-	put := func(db *bbolt.DB) error {
-		return db.Update(func(tx *bbolt.Tx) error {
-			b := tx.Bucket(bucketName)
-			if b == nil {
-				return fmt.Errorf("%w: it has no snapshots", errDamaged)
-			}
-			for key, value := range values {
-				err := b.Delete([]byte(key))
-				if value != nil {
-					err = b.Put([]byte(key), value)
-				}
-				if err != nil {
-					return fmt.Errorf("key %.64q: %w", key, err)
-				}
-			}
-			return nil
-		})
+	values = maps.Clone(values) // one that is left behind may go on with them
+	put := func(db *bbolt.DB) (none struct{}, err error) {
+		err = db.Update(func(tx *bbolt.Tx) error { return putAll(tx, values) })
+		if errors.Is(err, syscall.EFBIG) { // it took the number of a page from damage
+			err = fmt.Errorf("%w: %w", errDamaged, err)
+		}
+		return none, err
 	}
-	err := f.use(put)
+	_, err := use(f, put)
 	if !errors.Is(err, errDamaged) || f.readOnly {
 		return err
 	}
-	f.mu.Lock()
-	err = f.replace(err)
-	f.mu.Unlock()
-	if err != nil {
+	if err := f.replace(err); err != nil {
 		return fmt.Errorf("file %s: %w", f.path, err)
 	}
-	return f.use(put)
+	_, err = use(f, put)
+	return err
+}
+
+func putAll(tx *bbolt.Tx, values map[string][]byte) error {
+	b := tx.Bucket(bucketName)
+	if b == nil {
+		return fmt.Errorf("%w: it has no snapshots", errDamaged)
+	}
+	for key, value := range values {
+		err := b.Delete([]byte(key))
+		if value != nil {
+			err = b.Put([]byte(key), value)
+		}
+		if err != nil {
+			return fmt.Errorf("key %.64q: %w", key, err)
+		}
+	}
+	return nil
 }
 
 func (f *file) All(ctx context.Context) iter.Seq2[Entry, error] {
@@ -281,12 +345,12 @@ func (f *file) All(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		var after []byte
 		for {
-			var page []Entry
-			err := f.use(func(db *bbolt.DB) error {
-				return db.View(func(tx *bbolt.Tx) error {
+			page, err := use(f, func(db *bbolt.DB) (page []Entry, err error) {
+				err = db.View(func(tx *bbolt.Tx) error {
 					page = pageAfter(tx.Bucket(bucketName), after, most, enough)
 					return ctx.Err()
 				})
+				return page, err
 			})
 			if err != nil {
 				yield(Entry{}, err)
@@ -324,25 +388,34 @@ func pageAfter(b *bbolt.Bucket, after []byte, most, enough int) (page []Entry) {
 	return page
 }
 
-// Compact copies what is there into a new file, and then takes that one.
+// Compact copies what is there into a new file, which then takes the place of
+// the old one. Loads go on.
 func (f *file) Compact(context.Context) error {
 	if f.readOnly {
 		return &fs.PathError{Op: "compact", Path: f.path, Err: fs.ErrPermission}
 	}
-	smaller := f.path + ".compact"
-	err := os.Remove(smaller)
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = f.use(func(db *bbolt.DB) error { return compact(db, smaller) })
-	}
-	if err != nil {
+	if err := f.compact(f.path + ".compact"); err != nil {
 		return fmt.Errorf("compact %s: %w", f.path, err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	err = errors.Join(f.db.Close(), os.Rename(smaller, f.path))
-	db, openErr := openDatabase(f.path, false)
-	f.db = db
-	return errors.Join(err, openErr)
+	return nil
+}
+
+func (f *file) compact(smaller string) error {
+	if err := os.Remove(smaller); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	_, err := use(f, func(db *bbolt.DB) (none struct{}, err error) { return none, compact(db, smaller) })
+	if err != nil {
+		return err
+	}
+	db, err := openDatabase(smaller, false)
+	if err != nil {
+		return errors.Join(err, os.Remove(smaller))
+	}
+	if err := os.Rename(smaller, f.path); err != nil {
+		return errors.Join(err, db.close(), os.Remove(smaller))
+	}
+	return f.take(db, nil).close()
 }
 
 // compact copies a database into a new file, which is there only if all is well.
@@ -366,14 +439,11 @@ func compact(db *bbolt.DB, path string) (err error) {
 }
 
 func (f *file) Close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	var err error
-	if f.damaged.Load() {
-		f.db.abandon()
-	} else if f.db != nil {
-		err = f.db.Close()
+	if db := f.take(nil, ErrClosed); db != nil {
+		if err = db.close(); errors.Is(err, errDamaged) {
+			err = nil // it is set aside when it is opened again
+		}
 	}
-	f.db = nil
 	return errors.Join(err, f.unlock())
 }

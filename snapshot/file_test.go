@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -128,6 +129,58 @@ func TestDamageWhileOpen(t *testing.T) {
 			closed(t, s)
 			want(t, open(t, path), "499", 2)
 		})
+	}
+}
+
+// loadersEnv makes this process one whose file is damaged while many load. bbolt
+// may leave locks behind, and goroutines that wait for them.
+const loadersEnv = "HEADWATER_TEST_LOADERS"
+
+// Nobody waits for ever when the file is damaged while many load from it.
+func TestDamageUnderLoad(t *testing.T) {
+	if os.Getenv(loadersEnv) == "" {
+		t.Parallel()
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDamageUnderLoad$", "-test.timeout=2m")
+		cmd.Env = append(os.Environ(), loadersEnv+"=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	for round := range 20 {
+		path := filepath.Join(t.TempDir(), "snapshots")
+		s := open(t, path)
+		for i := range 100 {
+			save(s, at(fmt.Sprint(i), 1))
+		}
+		flush(t, s)
+		var loading sync.WaitGroup
+		begun := make(chan struct{}, 16)
+		for range 16 {
+			loading.Go(func() {
+				for i := range 3000 {
+					if snap, ok := s.Load(t.Context(), stream(fmt.Sprint(i%100)), log, schema); ok && string(snap.State) != "state 1" {
+						t.Errorf("loaded %+v", snap)
+					}
+					if i == 100 {
+						begun <- struct{}{}
+					}
+				}
+			})
+		}
+		for range 16 {
+			<-begun
+		}
+		if err := []func() error{func() error { return os.Truncate(path, 0) }, func() error { return overwrite(path, 0) }}[round%2](); err != nil {
+			t.Fatal(err)
+		}
+		save(s, at("new", 1))
+		flush(t, s)
+		loading.Wait()
+		save(s, at("new", 2))
+		flush(t, s)
+		want(t, s, "new", 2)
+		closed(t, s)
 	}
 }
 

@@ -73,6 +73,9 @@ func (s *Store) Prune(ctx context.Context, remove func(Info) bool) (removed int,
 		return err
 	}
 	for e, err := range s.backend.All(ctx) {
+		if errors.Is(err, ErrClosed) {
+			return removed, ErrClosed
+		}
 		if err != nil {
 			return removed, fmt.Errorf("snapshots: %w", err)
 		}
@@ -85,12 +88,15 @@ func (s *Store) Prune(ctx context.Context, remove func(Info) bool) (removed int,
 			}
 		}
 	}
+	if len(values) == 0 {
+		return removed, s.Flush(ctx)
+	}
 	return removed, flush()
 }
 
 // Compact makes a file as small as its snapshots are: bbolt uses the space of
-// what was removed again and does not give it back. Loads go on meanwhile, saves
-// wait. A backend other than a file does the same if it has a method Compact of
+// what was removed again and does not give it back. It takes as much space
+// again, and time to copy; loads go on meanwhile, saves wait. A backend other than a file does the same if it has a method Compact of
 // the same form, and is otherwise an error that matches [errors.ErrUnsupported].
 func (s *Store) Compact(ctx context.Context) error {
 	c, ok := s.backend.(interface{ Compact(context.Context) error })

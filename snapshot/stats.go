@@ -17,7 +17,7 @@ type Stats struct {
 
 	Discarded uint64 // hits that did not belong to the log's history, or could not be decoded
 	Saved     uint64
-	Older     uint64 // not saved, since a newer one is there
+	Older     uint64 // not saved, since the file has a newer one
 	Dropped   uint64 // not saved, since the queue was full or the store closed
 	Failed    uint64 // not saved, since they could not be encoded or written
 	SetAside  uint64 // damaged files that were replaced

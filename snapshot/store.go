@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -105,7 +106,7 @@ func (s *Store) Load(ctx context.Context, stream eventstore.StreamID, log, schem
 
 func (s *Store) load(ctx context.Context, stream eventstore.StreamID, log, schema string) *Snapshot {
 	record, err := s.backend.Get(ctx, key(stream))
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrClosed) {
 		s.count(func(st *Stats) { st.Unreadable++ })
 		s.warn("cannot be read; states are folded from the log", "error", err)
 	}
@@ -159,15 +160,14 @@ func (s *Store) Save(snap Snapshot, encode func() ([]byte, error)) {
 
 func (s *Store) enqueue(r *request) {
 	s.mu.Lock()
-	dropped, waiting := 1, 0
+	dropped := r
 	if !s.closed {
 		dropped = s.queue.add(r)
-		waiting = s.queue.len()
 	}
-	half := waiting >= s.queue.limit/2
+	half := s.queue.len() >= s.queue.limit/2
 	s.mu.Unlock()
-	if dropped > 0 {
-		s.count(func(st *Stats) { st.Dropped += uint64(dropped) })
+	if dropped != nil && dropped.encode != nil {
+		s.count(func(st *Stats) { st.Dropped++ })
 	}
 	signal(s.wake)
 	if half {
@@ -194,8 +194,9 @@ func (s *Store) Stats() Stats {
 	return stats
 }
 
-// Flush saves what was handed over before the call. The error says that some
-// of it could not be written, or is [ErrClosed] or that of the context.
+// Flush saves what was handed over before the call. The error says what could
+// not be written since the last Flush, or is [ErrClosed] or that of the context.
+// A state that cannot be encoded is no error, but counted.
 func (s *Store) Flush(ctx context.Context) error {
 	return s.do(ctx, func(context.Context) error { return nil })
 }

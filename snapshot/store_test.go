@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +21,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(loadersEnv) != "" {
+		os.Exit(m.Run())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	log    = "5a9c"
@@ -324,6 +332,40 @@ func TestSavesAreCollected(t *testing.T) {
 	}
 }
 
+// What failed before is told by the next flush, once.
+func TestFlushTellsWhatFailed(t *testing.T) {
+	t.Parallel()
+	v := newValues()
+	broken := errors.New("broken")
+	v.fail = broken
+	s := snapshot.New(v, nil)
+	defer s.Close()
+	save(s, at("1", 1))
+	<-v.in
+	for s.Stats().Failed == 0 {
+		runtime.Gosched()
+	}
+	if err := s.Flush(t.Context()); !errors.Is(err, broken) {
+		t.Errorf("flushed: %v", err)
+	}
+	v.set(func() { v.fail = nil })
+	flush(t, s)
+}
+
+// A snapshot that waits to be saved is not lost because an older one is to be
+// removed.
+func TestDiscardSparesTheNewer(t *testing.T) {
+	t.Parallel()
+	s := slow(t, newValues(), nil)
+	save(s, at("1", 20))
+	flush(t, s)
+	snap, _ := s.Load(t.Context(), stream("1"), log, schema)
+	save(s, at("1", 9))
+	s.Discard(snap, errors.New("of no use"))
+	flush(t, s)
+	want(t, s, "1", 9)
+}
+
 // Without a flush they are written soon.
 func TestSavesBySelf(t *testing.T) {
 	t.Parallel()
@@ -399,6 +441,49 @@ func TestClose(t *testing.T) {
 	}
 	if st := s.Stats(); st.Dropped != 1 || st.Saved != 1 {
 		t.Errorf("counted: %+v", st)
+	}
+}
+
+// Whoever still uses a file that was closed is told so, and it is no damage.
+func TestUseAfterClose(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "snapshots"))
+	save(s, at("1", 1))
+	closed(t, s)
+	want(t, s, "1", 0)
+	if _, err := s.Prune(t.Context(), func(snapshot.Info) bool { return true }); !errors.Is(err, snapshot.ErrClosed) {
+		t.Errorf("pruned: %v", err)
+	}
+	for _, err := range s.List(t.Context()) {
+		if !errors.Is(err, snapshot.ErrClosed) {
+			t.Errorf("listed: %v", err)
+		}
+	}
+	if err := s.Compact(t.Context()); !errors.Is(err, snapshot.ErrClosed) {
+		t.Errorf("compacted: %v", err)
+	}
+	if st := s.Stats(); st.Unreadable+st.Damaged > 0 {
+		t.Errorf("counted: %+v", st)
+	}
+}
+
+// A lock file that is damaged locks nobody out.
+func TestDamagedLock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "snapshots")
+	s := open(t, path)
+	save(s, at("1", 1))
+	closed(t, s)
+	for _, text := range []string{"x", strings.Repeat("\x00", 1<<14)} {
+		if err := os.WriteFile(path+".lock", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, path)
+		want(t, s, "1", 1)
+		if _, err := snapshot.Open(path, nil); !errors.Is(err, snapshot.ErrLocked) {
+			t.Errorf("opened twice: %v", err)
+		}
+		closed(t, s)
 	}
 }
 

@@ -34,22 +34,24 @@ func newQueue(limit int) queue {
 
 func (q *queue) len() int { return len(q.order) }
 
-// add adds a request and returns how many were dropped for it. Of two snapshots
-// of a stream the newer one stays; where one is to be removed, it is before the
-// next is saved.
-func (q *queue) add(r *request) (dropped int) {
+// add adds a request and returns the one that was dropped for it, if any. Of two
+// snapshots of a stream the newer one stays; where one is to be removed, another
+// takes its place in any case.
+func (q *queue) add(r *request) (dropped *request) {
 	if old := q.waiting[r.key]; old != nil {
-		if r.encode != nil && old.encode != nil && !r.replaces(&old.snap) {
-			return 0
+		switch {
+		case r.encode == nil:
+			old.instead = true // if it is one to be removed as well, it stays so
+		case old.encode == nil || r.replaces(&old.snap):
+			r.instead = old.instead || old.encode == nil
+			*old = *r
 		}
-		r.instead = old.instead || old.encode == nil
-		*old = *r
-		return 0
+		return nil
 	}
 	if len(q.order) == q.limit {
-		delete(q.waiting, q.order[0].key)
+		dropped = q.order[0]
+		delete(q.waiting, dropped.key)
 		q.order = q.order[1:]
-		dropped = 1
 	}
 	q.order = append(q.order, r)
 	q.waiting[r.key] = r
@@ -79,6 +81,7 @@ type job struct {
 // write saves what waits, until the store is closed.
 func (s *Store) write() {
 	defer close(s.done)
+	var failed error // since the last job
 	for {
 		<-s.wake
 		timer := time.NewTimer(s.delay)
@@ -91,13 +94,18 @@ func (s *Store) write() {
 		batch, jobs, closed := s.queue.take(), s.jobs, s.closed
 		s.jobs = nil
 		s.mu.Unlock()
-		err := s.save(batch)
+		if err := s.save(batch); failed == nil {
+			failed = err
+		}
 		for _, j := range jobs {
-			jobErr := j.ctx.Err()
-			if jobErr == nil {
-				jobErr = j.do(j.ctx)
+			err := j.ctx.Err()
+			if err == nil {
+				err = j.do(j.ctx)
 			}
-			j.done <- errors.Join(err, jobErr)
+			j.done <- errors.Join(failed, err)
+		}
+		if len(jobs) > 0 {
+			failed = nil
 		}
 		if closed {
 			return

@@ -16,8 +16,13 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// ErrLocked says that somebody has the lock.
-var ErrLocked = errors.New("locked")
+var (
+	// ErrLocked says that somebody has the lock.
+	ErrLocked = errors.New("locked")
+	// ErrDamaged says that the file is not what Take made, and nobody has the
+	// lock.
+	ErrDamaged = errors.New("damaged")
+)
 
 // Take takes the lock that the file at path is, or returns [ErrLocked] at once.
 // The file is made where there is none, and stays. It is a bbolt database
@@ -35,8 +40,8 @@ func Take(path string) (io.Closer, error) {
 	case errors.As(err, new(syscall.Errno)):
 		return nil, fmt.Errorf("lock file %s: %w", path, err)
 	default:
-		return nil, fmt.Errorf("lock file %s is damaged: it holds no data, so make sure "+
-			"that nobody uses what it locks, delete the file and start again: %w", path, err)
+		return nil, fmt.Errorf("lock file %s is %w: it holds no data, so make sure "+
+			"that nobody uses what it locks, delete the file and start again: %w", path, ErrDamaged, err)
 	}
 }
 
