@@ -57,8 +57,10 @@
 //
 // States are shared, by those who load them and with later ones. Evolve must not
 // change what an earlier state holds: copy a slice or map before changing it, as
-// slices.Clone and maps.Clone do. Nor may anybody change what a state holds that
-// a repository returned.
+// slices.Clone and maps.Clone do. That includes appending to a slice, which may
+// write where another state that came of the same one has its own: append to
+// slices.Clip of it, which copies. Nor may anybody change what a state holds
+// that a repository returned. Package testutil's Scenario finds such mistakes.
 package aggregate
 
 // State is a value that folds events of type E. Evolve returns the state after

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -56,9 +57,9 @@ func (s *states[S]) put(id string, l loaded[S]) {
 	s.lru.Add(id, l)
 }
 
-// turns lets those who want to change an aggregate, or to load it for the first
-// time, do so one after another: of those who decide on the same state one wins,
-// and the work of the others is lost.
+// turns lets those who want to do the same with an aggregate do so one after
+// another: of commands that decide on the same state one wins, and the work of the
+// others is lost.
 type turns struct {
 	mu     sync.Mutex
 	queues map[string]*turn
@@ -67,31 +68,40 @@ type turns struct {
 type turn struct {
 	taken chan struct{} // holds one
 	users int
+	left  atomic.Int64 // how many had the turn
 }
 
-// briefly is for how long anybody waits for a turn. After that he goes ahead:
-// the log lets one win in any case, and whoever has the turn may be waiting for a
-// server that is gone.
+// briefly is for how long anybody waits while the turn does not move on. After
+// that he goes ahead: the log lets one win in any case, and whoever has the turn
+// may be waiting for a server that is gone.
 const briefly = time.Second
 
-// take waits for the turn at an aggregate. The error is that of the context.
-func (t *turns) take(ctx context.Context, id string) (leave func(), err error) {
+// take waits for the turn at an aggregate, and reports whether it had to. The
+// error is that of the context.
+func (t *turns) take(ctx context.Context, id string) (leave func(), waited bool, err error) {
 	q := t.join(id)
+	done := func() { q.left.Add(1); <-q.taken; t.leave(id, q) }
 	select {
 	case q.taken <- struct{}{}:
-		return func() { <-q.taken; t.leave(id, q) }, nil
+		return done, false, nil
 	default:
 	}
 	timer := time.NewTimer(briefly)
 	defer timer.Stop()
-	select {
-	case q.taken <- struct{}{}:
-		return func() { <-q.taken; t.leave(id, q) }, nil
-	case <-timer.C:
-		return func() { t.leave(id, q) }, nil
-	case <-ctx.Done():
-		t.leave(id, q)
-		return nil, ctx.Err()
+	for {
+		left := q.left.Load()
+		select {
+		case q.taken <- struct{}{}:
+			return done, true, nil
+		case <-timer.C:
+			if q.left.Load() == left {
+				return func() { t.leave(id, q) }, true, nil
+			}
+			timer.Reset(briefly)
+		case <-ctx.Done():
+			t.leave(id, q)
+			return nil, true, ctx.Err()
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/headwater-go/headwater/aggregate"
 	"github.com/headwater-go/headwater/eventstore"
@@ -213,6 +214,46 @@ func TestCommandsQueueBriefly(t *testing.T) {
 	}), "")
 	if decided != 2 || a.Balance != 0 || at.Version != 3 {
 		t.Errorf("decided %d times, and there is %+v at %v", decided, a, at)
+	}
+}
+
+// slowly is a store on which an append takes its time.
+type slowly struct{ *eventstore.Store }
+
+func (s slowly) Append(ctx context.Context, stream eventstore.StreamID, expected eventstore.Expectation, events []eventstore.EventData, opts *eventstore.AppendOptions) (eventstore.Revision, error) {
+	<-time.After(15 * time.Millisecond)
+	return s.Store.Append(ctx, stream, expected, events, opts)
+}
+
+// A queue that moves on is waited in, however long it is.
+func TestLongQueue(t *testing.T) {
+	t.Parallel()
+	accounts := aggregate.NewRepository[Account](slowly{testutil.Store(t)}, "account", codec, nil)
+	var running sync.WaitGroup
+	for range 120 {
+		running.Go(func() { execute(t, accounts, "1", Deposit{{Amount: 1}}, "") })
+	}
+	running.Wait()
+	want(t, accounts, "1", 120, 120)
+	if got := accounts.Stats().Conflicts; got > 0 {
+		t.Errorf("%d conflicts", got)
+	}
+}
+
+// A load does not wait for a command that decides.
+func TestLoadBesideCommand(t *testing.T) {
+	t.Parallel()
+	accounts, other, _ := countedBank(t, nil)
+	execute(t, other, "1", Deposit{{Amount: 1}}, "")
+	decided := make(chan time.Duration, 1)
+	execute(t, accounts, "1", decision(func(Account) ([]Event, error) {
+		start := time.Now()
+		want(t, accounts, "1", 1, 1)
+		decided <- time.Since(start)
+		return nil, nil
+	}), "")
+	if took := <-decided; took > time.Second/2 { // a millisecond, on a machine that has time
+		t.Errorf("the load took %v", took)
 	}
 }
 

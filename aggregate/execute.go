@@ -44,7 +44,8 @@ func (e *RejectedError) Unwrap() error { return e.Err }
 // It returns the state and revision after them, or as loaded if there are
 // none. If the command's id was applied before, the command does not decide
 // again: state and revision are those after its commit, and the revision is
-// marked Replayed.
+// marked Replayed. Unless that was the last commit, the history up to it is read
+// again for the answer.
 //
 // A state in memory is decided on as it is. The append finds out whether it is
 // the last one; where it does not come to an append, the log is asked.
@@ -68,7 +69,7 @@ func (r *Repository[S, E]) Execute(ctx context.Context, id string, command Comma
 }
 
 func (r *Repository[S, E]) execute(ctx context.Context, id string, command Command[S, E], opts *ExecuteOptions) (state S, at eventstore.Revision, err error) {
-	leave, err := r.turns.take(ctx, id)
+	leave, _, err := r.commands.take(ctx, id)
 	if err != nil {
 		return state, at, fmt.Errorf("%s: nothing sent, waiting for another command: %w", r.stream(id), err)
 	}
@@ -90,7 +91,7 @@ func (r *Repository[S, E]) execute(ctx context.Context, id string, command Comma
 				return l.state, l.at, err
 			}
 			// Decided on the last state, it may be something.
-			cached = false
+			cached, attempt = false, attempt-1
 			if changed, wrong := e.refresh(ctx, &l); wrong != nil || !changed {
 				return l.state, l.at, cmp.Or(wrong, err)
 			}

@@ -66,8 +66,12 @@ type pace struct{ nanos atomic.Int64 }
 const usual = 20 * time.Microsecond
 
 func (p *pace) measured(events uint64, took time.Duration) {
-	each := int64(took) / int64(events)
-	if old := p.nanos.Load(); old > 0 {
+	const few = 16 // of which the round trips are the most
+	each, old := int64(took)/int64(events), p.nanos.Load()
+	if old > 0 && events < few {
+		return
+	}
+	if old > 0 {
 		each = old + (each-old)/8
 	}
 	p.nanos.Store(max(each, 1)) // of two at once one is enough

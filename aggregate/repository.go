@@ -30,9 +30,11 @@ type Repository[S State[S, E], E any] struct {
 	attempts int
 
 	states    *states[S]
-	turns     turns
+	commands  turns
+	loads     turns
 	snapshots *snapshot.Store // nil: none
 	policy    snapshot.Policy
+	began     time.Time
 	log       string // its identity, where it has one
 	schema    string
 	pace      pace
@@ -69,7 +71,7 @@ func NewRepository[S State[S, E], E any](store Store, kind string, codec eventst
 	}
 	r := &Repository[S, E]{
 		store: store, kind: kind, codec: codec, attempts: opts.Attempts, states: newStates[S](opts.Cache),
-		snapshots: opts.Snapshots, policy: opts.Policy, schema: schemaOf[S](opts.Schema),
+		snapshots: opts.Snapshots, policy: opts.Policy, schema: schemaOf[S](opts.Schema), began: time.Now(),
 	}
 	if r.attempts <= 0 {
 		r.attempts = 10
@@ -111,6 +113,8 @@ func (r *Repository[S, E]) Cached(id string) (S, eventstore.Revision, bool) {
 // given version, or its last state if it has not come that far. The revision
 // is that of the commit which holds the version; what its Version is where the
 // store is another one, [eventstore.Event.Revision] says. Version 0 is the zero state.
+// A version that is in memory is returned without asking the log; others are
+// read from a snapshot before them, or from the beginning.
 // Errors are those of Load.
 func (r *Repository[S, E]) LoadVersion(ctx context.Context, id string, version uint64) (S, eventstore.Revision, error) {
 	l, err := r.loadVersion(ctx, id, version)
@@ -140,40 +144,39 @@ func (r *Repository[S, E]) loadVersion(ctx context.Context, id string, version u
 	return l, err
 }
 
-func (r *Repository[S, E]) load(ctx context.Context, id string) (l loaded[S], err error) {
-	l, cached := r.states.get(id)
-	if !cached {
-		leave, err := r.turns.take(ctx, id)
+func (r *Repository[S, E]) load(ctx context.Context, id string) (loaded[S], error) {
+	_, cached := r.states.get(id)
+	if !cached && r.states.lru != nil {
+		// Of many who load it for the first time one reads it all.
+		leave, waited, err := r.loads.take(ctx, id)
 		if err != nil {
-			return l, fmt.Errorf("%s: waiting for another load: %w", r.stream(id), err)
+			return loaded[S]{}, fmt.Errorf("%s: waiting for another load: %w", r.stream(id), err)
 		}
-		defer leave()
-		return r.rehydrate(ctx, id)
+		if waited {
+			leave()
+		} else {
+			defer leave()
+		}
 	}
-	r.stats.cache.Add(1)
-	if err := r.update(ctx, id, &l, 0); err != nil {
-		return l, err
-	}
-	r.keep(id, &l)
-	return l, nil
+	return r.rehydrate(ctx, id)
 }
 
-// rehydrate loads an aggregate that was not in memory.
-func (r *Repository[S, E]) rehydrate(ctx context.Context, id string) (l loaded[S], err error) {
-	l, cached := r.states.get(id) // somebody else has loaded it
+// rehydrate brings what is known of an aggregate up to date.
+func (r *Repository[S, E]) rehydrate(ctx context.Context, id string) (loaded[S], error) {
+	l, cached := r.states.get(id)
 	if !cached {
 		l = r.recall(ctx, id)
+	}
+	if err := r.update(ctx, id, &l, 0); err != nil {
+		return l, err
 	}
 	switch {
 	case cached:
 		r.stats.cache.Add(1)
-	case l.from != nil:
+	case l.saved > 0:
 		r.stats.snapshot.Add(1)
 	default:
 		r.stats.log.Add(1)
-	}
-	if err := r.update(ctx, id, &l, 0); err != nil {
-		return l, err
 	}
 	r.keep(id, &l)
 	return l, nil
@@ -188,7 +191,7 @@ func (r *Repository[S, E]) recall(ctx context.Context, id string) (l loaded[S]) 
 	if !ok {
 		return l
 	}
-	state, err := decodeState[S](snap.State)
+	state, err := guardedDecode[S](snap.State)
 	if err != nil {
 		r.snapshots.Discard(snap, err)
 		return l
@@ -219,7 +222,9 @@ func (r *Repository[S, E]) update(ctx context.Context, id string, l *loaded[S], 
 
 // forward folds what the log has after l, up to a version where one is given.
 func (r *Repository[S, E]) forward(ctx context.Context, id string, l *loaded[S], to uint64) error {
-	for e, err := range r.store.Read(ctx, r.stream(id), &eventstore.ReadOptions{After: l.at, Recalled: l.from != nil, To: to}) {
+	// What was saved since the repository began, this process saw in the log.
+	recalled := l.from != nil && l.from.Taken.Before(r.began)
+	for e, err := range r.store.Read(ctx, r.stream(id), &eventstore.ReadOptions{After: l.at, Recalled: recalled, To: to}) {
 		if err != nil {
 			return err
 		}

@@ -2,9 +2,12 @@ package aggregate_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -127,6 +130,134 @@ func TestSnapshotOfAnotherSchema(t *testing.T) {
 	flush(t, snaps) // that of the second schema
 	want(t, cold(store, snaps, "2"), "1", 0, 10)
 	if st := snaps.Stats(); st.Hits != 1 {
+		t.Errorf("counted %+v", st)
+	}
+}
+
+// Base and the states of it differ in ways that JSON cares about.
+type Base struct{ Balance int }
+
+type Embedding struct{ Base }
+type Holding struct{ Base Base }
+type Renamed struct {
+	Balance int `json:"balance"`
+}
+type Wider struct{ Balance int64 }
+type Priced struct{ Balance price }
+type PricedAnew struct{ Balance newPrice }
+
+// price and newPrice say themselves how they are written.
+type price struct{ Cents int }
+type newPrice struct{ Cents, Tax int }
+
+func (p price) MarshalText() ([]byte, error)     { return []byte(strconv.Itoa(p.Cents)), nil }
+func (p *price) UnmarshalText(b []byte) error    { return json.Unmarshal(b, &p.Cents) }
+func (p newPrice) MarshalText() ([]byte, error)  { return []byte(strconv.Itoa(p.Cents)), nil }
+func (p *newPrice) UnmarshalText(b []byte) error { return json.Unmarshal(b, &p.Cents) }
+func (b Base) Evolve(Event) Base                 { return b }
+func (b Embedding) Evolve(Event) Embedding       { return b }
+func (b Holding) Evolve(Event) Holding           { return b }
+func (b Renamed) Evolve(Event) Renamed           { return b }
+func (b Wider) Evolve(Event) Wider               { return b }
+func (b Priced) Evolve(Event) Priced             { return b }
+func (b PricedAnew) Evolve(Event) PricedAnew     { return b }
+
+// schema returns the schema of the snapshots of a state.
+func schema[S aggregate.State[S, Event]](t *testing.T, store *eventstore.Store) (schema string) {
+	t.Helper()
+	snaps := snapshots(t)
+	repo := aggregate.NewRepository[S](store, "account", codec, &aggregate.Options{Snapshots: snaps, Policy: snapshot.Every(1)})
+	if _, _, err := repo.Load(t.Context(), "1"); err != nil {
+		t.Fatal(err)
+	}
+	for info, err := range snaps.List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		schema = info.Schema
+	}
+	return schema
+}
+
+// What is different as JSON has different schemas.
+func TestSchemas(t *testing.T) {
+	t.Parallel()
+	store := testutil.Store(t)
+	execute(t, cold(store, nil, ""), "1", Deposit{{Amount: 1}}, "")
+	seen := make(map[string]string)
+	for name, s := range map[string]string{
+		"Base": schema[Base](t, store), "Embedding": schema[Embedding](t, store), "Holding": schema[Holding](t, store),
+		"Renamed": schema[Renamed](t, store), "Wider": schema[Wider](t, store), "Total": schema[Total](t, store),
+		"Priced": schema[Priced](t, store), "PricedAnew": schema[PricedAnew](t, store),
+	} {
+		if s == "" || seen[s] != "" {
+			t.Errorf("%s has the schema %q, as %s", name, s, seen[s])
+		}
+		seen[s] = name
+	}
+	if a, b := schema[Base](t, store), schema[Base](t, store); a != b {
+		t.Errorf("a state has the schemas %s and %s", a, b)
+	}
+}
+
+// Moody has another form than its fields, which may be of an older program.
+type Moody struct{ Cents *big.Int }
+
+func (m Moody) Evolve(e Event) Moody {
+	sum := new(big.Int)
+	if m.Cents != nil {
+		sum.Set(m.Cents)
+	}
+	if d, ok := e.(Deposited); ok {
+		sum.Add(sum, big.NewInt(int64(d.Amount)))
+	}
+	return Moody{sum}
+}
+
+func (m Moody) Equal(o Moody) bool { return m.Cents.Cmp(o.Cents) == 0 }
+
+func (m *Moody) MarshalBinary() ([]byte, error) { return []byte(m.Cents.String()), nil }
+
+func (m *Moody) UnmarshalBinary(b []byte) error {
+	sum, ok := new(big.Int).SetString(string(b), 10)
+	if !ok {
+		panic("an old form")
+	}
+	m.Cents = sum
+	return nil
+}
+
+// A state says itself how it is written and when it is the same. What it cannot
+// read is folded anew.
+func TestStateWithItsOwnForm(t *testing.T) {
+	t.Parallel()
+	store, snaps := testutil.Store(t), snapshots(t)
+	execute(t, cold(store, nil, ""), "1", Deposit{{Amount: 5}, {Amount: -5}}, "")
+	load := func() {
+		t.Helper()
+		repo := aggregate.NewRepository[Moody](store, "account", codec, &aggregate.Options{Snapshots: snaps, Policy: snapshot.Every(1)})
+		if m, _, err := repo.Load(t.Context(), "1"); err != nil || m.Cents.Sign() != 0 {
+			t.Errorf("loaded %v, %v", m, err)
+		}
+		flush(t, snaps)
+	}
+	load()
+	load()
+	if st := snaps.Stats(); st.Saved != 1 || st.Hits != 1 {
+		t.Fatalf("counted %+v", st)
+	}
+	for info, err := range snaps.List(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		old, _ := snaps.Load(t.Context(), info.Stream, info.Log, info.Schema)
+		snaps.Discard(old, errors.New("to replace it"))
+		snaps.Save(old, func() ([]byte, error) { return []byte("old"), nil })
+		flush(t, snaps)
+	}
+	load()
+	load()
+	if st := snaps.Stats(); st.Discarded != 2 || st.Saved != 3 || st.Hits != 4 {
 		t.Errorf("counted %+v", st)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // encodeState returns a state as a snapshot keeps it: in its own binary form, if
 // it has one, or as JSON. A state that would come back otherwise is an error.
 func encodeState[S any](state S) ([]byte, error) {
-	data, err := marshal(state)
+	data, err := marshal(&state)
 	if err != nil {
 		return nil, err
 	}
@@ -20,13 +20,13 @@ func encodeState[S any](state S) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%T cannot be decoded again: %w", state, err)
 	}
-	if !reflect.DeepEqual(back, state) {
-		return nil, fmt.Errorf("%T comes back changed: are there fields that are not exported, or an empty slice that is left out? Give it methods MarshalBinary and UnmarshalBinary that keep all of it", state)
+	if !equal(state, back) {
+		return nil, fmt.Errorf("%T comes back changed: are there fields that are not exported, or an empty slice that is left out? Give it methods MarshalBinary and UnmarshalBinary that keep all of it, or a method Equal if it is the same", state)
 	}
 	return data, nil
 }
 
-func marshal[S any](state S) ([]byte, error) {
+func marshal[S any](state *S) ([]byte, error) {
 	if m, ok := any(state).(encoding.BinaryMarshaler); ok && decodesBinary[S]() {
 		return m.MarshalBinary()
 	}
@@ -34,7 +34,7 @@ func marshal[S any](state S) ([]byte, error) {
 }
 
 func decodeState[S any](data []byte) (state S, err error) {
-	if _, ok := any(state).(encoding.BinaryMarshaler); ok && decodesBinary[S]() {
+	if _, ok := any(&state).(encoding.BinaryMarshaler); ok && decodesBinary[S]() {
 		return state, any(&state).(encoding.BinaryUnmarshaler).UnmarshalBinary(data)
 	}
 	return state, json.Unmarshal(data, &state)
@@ -43,6 +43,24 @@ func decodeState[S any](data []byte) (state S, err error) {
 func decodesBinary[S any]() bool {
 	_, ok := any(new(S)).(encoding.BinaryUnmarshaler)
 	return ok
+}
+
+// guardedDecode is decodeState where the data may be that of an older program:
+// a panic is an error, as any data that cannot be decoded.
+func guardedDecode[S any](data []byte) (state S, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%T: panic: %v", state, r)
+		}
+	}()
+	return decodeState[S](data)
+}
+
+func equal[S any](a, b S) bool {
+	if e, ok := any(a).(interface{ Equal(S) bool }); ok {
+		return e.Equal(b)
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // schemaOf is the schema of snapshots of S: what the program says, and the fields
@@ -55,11 +73,14 @@ func schemaOf[S any](said string) string {
 }
 
 // describe writes what a type's values are made of. Types go by their names only
-// where they say themselves how they are written, or have been described.
+// where they were described before, or say themselves how they are written: that
+// may be in any way, but changes with their fields.
 func describe(b *strings.Builder, t reflect.Type, seen map[reflect.Type]bool) {
 	b.WriteString(t.Kind().String())
 	if seen[t] || says(t) {
 		b.WriteString(" " + t.String())
+	}
+	if seen[t] {
 		return
 	}
 	switch t.Kind() {
@@ -67,7 +88,7 @@ func describe(b *strings.Builder, t reflect.Type, seen map[reflect.Type]bool) {
 		seen[t] = true
 		for i := range t.NumField() {
 			f := t.Field(i)
-			fmt.Fprintf(b, "{%s %q ", f.Name, f.Tag.Get("json"))
+			fmt.Fprintf(b, "{%s %t %q ", f.Name, f.Anonymous, f.Tag.Get("json"))
 			describe(b, f.Type, seen)
 			b.WriteString("}")
 		}

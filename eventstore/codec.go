@@ -11,8 +11,9 @@ import (
 type Codec[E any] interface {
 	// Encode returns the stored form of an event.
 	Encode(event E) (EventData, error)
-	// Decode returns the event that a stored one is. A type it does not know
-	// is an error that matches [ErrUnknownType].
+	// Decode returns the event that a stored one is, which is to follow from
+	// its EventData alone: an event that is just being appended has no more
+	// yet. A type it does not know is an error that matches [ErrUnknownType].
 	Decode(stored Event) (E, error)
 }
 

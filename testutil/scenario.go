@@ -1,10 +1,10 @@
 package testutil
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,16 +51,59 @@ func (s *Case[S, E]) evolve(before S, e E) S {
 	was := content(before)
 	after := before.Evolve(e)
 	if now := content(before); now != was {
-		s.t.Fatalf("Evolve of %T changed the state before it; copy slices and maps before they change\n was %s\n now %s", e, was, now)
+		s.t.Fatalf("Evolve of %T changed the state before it; copy slices, also to append to them, and maps before they change\n was %s\n now %s", e, was, now)
 	}
 	return after
 }
 
-// content is all of a value that can be seen: fields that are not exported, and
-// what is behind pointers.
+// content is all of a value: fields that are not exported, what is behind
+// pointers, and of slices what is beyond their length as well, where an append
+// would write.
 func content(v any) string {
-	exported, _ := json.Marshal(v) // a value without JSON shows its fields
-	return fmt.Sprintf("%#v %s", v, exported)
+	var b strings.Builder
+	write(&b, reflect.ValueOf(v), 0)
+	return b.String()
+}
+
+func write(b *strings.Builder, v reflect.Value, depth int) {
+	const deepest = 50 // of pointers in a circle
+	if depth++; depth > deepest {
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			b.WriteString(v.Type().Field(i).Name + ":")
+			write(b, v.Field(i), depth)
+			b.WriteString(" ")
+		}
+	case reflect.Slice, reflect.Array:
+		fmt.Fprintf(b, "%d of", v.Len())
+		if v.Kind() == reflect.Slice {
+			v = v.Slice(0, v.Cap())
+		}
+		for i := range v.Len() {
+			b.WriteString(" ")
+			write(b, v.Index(i), depth)
+		}
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			write(b, v.Elem(), depth)
+		}
+	case reflect.Map:
+		var entries []string
+		for k, e := range v.Seq2() {
+			var entry strings.Builder
+			write(&entry, k, depth)
+			entry.WriteString(":")
+			write(&entry, e, depth)
+			entries = append(entries, entry.String())
+		}
+		slices.Sort(entries)
+		fmt.Fprint(b, entries)
+	default:
+		fmt.Fprint(b, v) // whatever it holds, also of a field that is not exported
+	}
 }
 
 // State returns what the history folds into.

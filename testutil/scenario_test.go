@@ -44,6 +44,11 @@ func (g guests) Evolve(e event) guests {
 	return g
 }
 
+// visits appends to what the state before holds.
+type visits struct{ by []string }
+
+func (v visits) Evolve(event) visits { return visits{append(v.by, "again")} }
+
 type open struct{ By string }
 
 var errOpen = errors.New("the door is open")
@@ -78,6 +83,9 @@ func TestScenarioFails(t *testing.T) {
 		"unknown to codec": func(t testing.TB) { testutil.Scenario[door](t, eventstore.JSON[event](closed{})).Given(opened{}) },
 		"earlier state changed": func(t testing.TB) {
 			testutil.Scenario[guests](t, codec).Given(opened{By: "ann"}, opened{By: "bob"})
+		},
+		"appended to an earlier state": func(t testing.TB) {
+			testutil.Scenario[visits](t, codec).Given(opened{}, opened{}, opened{}, opened{})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
