@@ -39,12 +39,11 @@ func (s *states[S]) get(id string) (l loaded[S], ok bool) {
 	return s.lru.Get(id)
 }
 
-// put keeps a state unless a newer one is there. From then on it is shared.
+// put keeps a state unless a newer one is there.
 func (s *states[S]) put(id string, l loaded[S]) {
 	if s.lru == nil {
 		return
 	}
-	l.own = false
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old, ok := s.lru.Peek(id); ok {

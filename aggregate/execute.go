@@ -170,7 +170,7 @@ func (e *execution[S, E]) decide(ctx context.Context, l loaded[S]) (loaded[S], e
 		next.at = at
 		return next, err
 	}
-	next.own = false
+	next.note(eventstore.Event{Version: at.Version, Position: at.Position, CommitID: at.CommitID})
 	next.move(at)
 	return next, nil
 }

@@ -9,38 +9,49 @@ import (
 )
 
 // loaded is a folded state: what the events say, where the stream stood, and
-// which commands were applied last. Copies of one share the state and the list.
+// which commands were applied last. Copies of one share the state and the list,
+// which are never changed.
 type loaded[S any] struct {
 	state   S
 	at      eventstore.Revision
-	applied []snapshot.Applied // the last commits
-	own     bool               // no copy shares the list
+	applied []snapshot.Applied    // the last commits
+	noted   []eventstore.Revision // those that are being folded
 
 	saved uint64             // version of the last snapshot
 	from  *snapshot.Snapshot // not known yet to be of the log's history
 }
 
-// move notes where the stream stood after an event. The events of a commit may
-// lead to different versions, of which the last counts.
-func (l *loaded[S]) move(at eventstore.Revision) {
-	if !l.own {
-		l.applied = append(make([]snapshot.Applied, 0, len(l.applied)+1), l.applied...)
-		l.own = true
+// note notes an event that was folded. The events of a commit lead to different
+// versions, of which the last counts.
+func (l *loaded[S]) note(e eventstore.Event) {
+	n := len(l.noted)
+	switch {
+	case n > 0 && l.noted[n-1].Position == e.Position:
+		l.noted[n-1].Version = e.Version
+		return
+	case n == 2*eventstore.Remembered:
+		n = copy(l.noted, l.noted[eventstore.Remembered:])
+		l.noted = l.noted[:n]
 	}
-	if at.Position != l.at.Position {
-		l.remember(snapshot.Applied{ID: snapshot.KeyOf(at.CommitID), Version: at.Version})
-	} else if n := len(l.applied); n > 0 {
-		l.applied[n-1].Version = at.Version
-	}
-	l.at = at
+	l.noted = append(l.noted, eventstore.Revision{Version: e.Version, Position: e.Position, CommitID: e.CommitID})
 }
 
-func (l *loaded[S]) remember(a snapshot.Applied) {
-	if n := len(l.applied); n >= eventstore.Remembered {
-		copy(l.applied, l.applied[n-eventstore.Remembered+1:])
-		l.applied = l.applied[:eventstore.Remembered-1]
+// move ends the folding: the stream stands at a revision, after the commits that
+// were noted.
+func (l *loaded[S]) move(at eventstore.Revision) {
+	const most = eventstore.Remembered
+	noted := l.noted[max(0, len(l.noted)-most):]
+	old := l.applied
+	if len(noted) > 0 && len(old) > 0 && noted[0].Position == l.at.Position {
+		old = old[:len(old)-1] // the rest of a commit
 	}
-	l.applied = append(l.applied, a)
+	old = old[max(0, len(old)+len(noted)-most):]
+	// A list of its own: that of before may be shared.
+	l.applied = append(make([]snapshot.Applied, 0, len(old)+len(noted)), old...)
+	for _, r := range noted {
+		l.applied = append(l.applied, snapshot.Applied{ID: snapshot.KeyOf(r.CommitID), Version: r.Version})
+	}
+	l.at, l.noted = at, nil
 }
 
 // find returns the version after the commit of a command, if it is remembered.

@@ -197,7 +197,7 @@ func (r *Repository[S, E]) recall(ctx context.Context, id string) (l loaded[S]) 
 		return l
 	}
 	snap.State = nil
-	return loaded[S]{state: state, at: snap.At, applied: snap.Applied, own: true, saved: snap.At.Version, from: &snap}
+	return loaded[S]{state: state, at: snap.At, applied: snap.Applied, saved: snap.At.Version, from: &snap}
 }
 
 // update brings a state up to date, or up to a version where one is given. A
@@ -221,9 +221,11 @@ func (r *Repository[S, E]) update(ctx context.Context, id string, l *loaded[S], 
 }
 
 // forward folds what the log has after l, up to a version where one is given.
+// After an error l is of no use.
 func (r *Repository[S, E]) forward(ctx context.Context, id string, l *loaded[S], to uint64) error {
 	// What was saved since the repository began, this process saw in the log.
 	recalled := l.from != nil && l.from.Taken.Before(r.began)
+	var last eventstore.Event
 	for e, err := range r.store.Read(ctx, r.stream(id), &eventstore.ReadOptions{After: l.at, Recalled: recalled, To: to}) {
 		if err != nil {
 			return err
@@ -233,7 +235,11 @@ func (r *Repository[S, E]) forward(ctx context.Context, id string, l *loaded[S],
 			return err
 		}
 		l.state = l.state.Evolve(event)
-		l.move(e.Revision())
+		l.note(e)
+		last = e
+	}
+	if last.Version > 0 {
+		l.move(last.Revision())
 	}
 	return nil
 }
@@ -248,13 +254,11 @@ func (r *Repository[S, E]) keep(id string, l *loaded[S]) {
 	}) {
 		l.saved = l.at.Version
 		state := l.state
-		l.own = false // shared with the snapshot
 		r.snapshots.Save(snapshot.Snapshot{
 			Stream: r.stream(id), Log: r.log, Schema: r.schema, At: l.at, Applied: l.applied,
 		}, func() ([]byte, error) { return encodeState(state) })
 	}
 	r.states.put(id, *l)
-	l.own = false
 }
 
 func (r *Repository[S, E]) stream(id string) eventstore.StreamID {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"strings"
 )
 
 // Revision is where a stream stands: after a given commit. The zero Revision
@@ -47,6 +48,7 @@ func (m mark) revision(log string, stream StreamID) Revision {
 	if m.ordinal == 0 {
 		return Revision{}
 	}
+	m.id = strings.Clone(m.id) // of the message's headers, which it would keep
 	return Revision{Version: m.version, Position: m.position, CommitID: m.id, of: &origin{log, stream, m}}
 }
 
