@@ -14,7 +14,7 @@ import (
 type loaded[S any] struct {
 	state   S
 	at      eventstore.Revision
-	applied []snapshot.Applied    // the last commits
+	applied commits
 	noted   []eventstore.Revision // those that are being folded
 
 	saved uint64             // version of the last snapshot
@@ -29,9 +29,8 @@ func (l *loaded[S]) note(e eventstore.Event) {
 	case n > 0 && l.noted[n-1].Position == e.Position:
 		l.noted[n-1].Version = e.Version
 		return
-	case n == 2*eventstore.Remembered:
-		n = copy(l.noted, l.noted[eventstore.Remembered:])
-		l.noted = l.noted[:n]
+	case n == 2*remembered:
+		l.noted = l.noted[:copy(l.noted, l.noted[remembered:])]
 	}
 	l.noted = append(l.noted, eventstore.Revision{Version: e.Version, Position: e.Position, CommitID: e.CommitID})
 }
@@ -39,17 +38,12 @@ func (l *loaded[S]) note(e eventstore.Event) {
 // move ends the folding: the stream stands at a revision, after the commits that
 // were noted.
 func (l *loaded[S]) move(at eventstore.Revision) {
-	const most = eventstore.Remembered
-	noted := l.noted[max(0, len(l.noted)-most):]
-	old := l.applied
-	if len(noted) > 0 && len(old) > 0 && noted[0].Position == l.at.Position {
-		old = old[:len(old)-1] // the rest of a commit
+	noted := l.noted[max(0, len(l.noted)-remembered):]
+	if len(noted) > 0 && noted[0].Position == l.at.Position {
+		l.applied = l.applied.without() // this is the rest of it
 	}
-	old = old[max(0, len(old)+len(noted)-most):]
-	// A list of its own: that of before may be shared.
-	l.applied = append(make([]snapshot.Applied, 0, len(old)+len(noted)), old...)
 	for _, r := range noted {
-		l.applied = append(l.applied, snapshot.Applied{ID: snapshot.KeyOf(r.CommitID), Version: r.Version})
+		l.applied = l.applied.add(snapshot.Applied{ID: snapshot.KeyOf(r.CommitID), Version: r.Version})
 	}
 	l.at, l.noted = at, nil
 }
@@ -60,7 +54,7 @@ func (l *loaded[S]) find(commandID string) (version uint64, ok bool) {
 		return 0, false
 	}
 	key := snapshot.KeyOf(commandID)
-	for _, a := range l.applied {
+	for _, a := range l.applied.last(remembered) {
 		if a.ID == key {
 			return a.Version, true
 		}

@@ -197,7 +197,7 @@ func (r *Repository[S, E]) recall(ctx context.Context, id string) (l loaded[S]) 
 		return l
 	}
 	snap.State = nil
-	return loaded[S]{state: state, at: snap.At, applied: snap.Applied, saved: snap.At.Version, from: &snap}
+	return loaded[S]{state: state, at: snap.At, applied: commitsOf(snap.Applied), saved: snap.At.Version, from: &snap}
 }
 
 // update brings a state up to date, or up to a version where one is given. A
@@ -255,7 +255,7 @@ func (r *Repository[S, E]) keep(id string, l *loaded[S]) {
 		l.saved = l.at.Version
 		state := l.state
 		r.snapshots.Save(snapshot.Snapshot{
-			Stream: r.stream(id), Log: r.log, Schema: r.schema, At: l.at, Applied: l.applied,
+			Stream: r.stream(id), Log: r.log, Schema: r.schema, At: l.at, Applied: l.applied.last(remembered),
 		}, func() ([]byte, error) { return encodeState(state) })
 	}
 	r.states.put(id, *l)
