@@ -9,10 +9,8 @@ import (
 	"iter"
 	"maps"
 	"os"
-	"runtime/debug"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/headwater-go/headwater/internal/lock"
 	"go.etcd.io/bbolt"
@@ -33,14 +31,6 @@ type file struct {
 	mu sync.Mutex
 	db *database // nil: there is none that can be used, for the reason
 	no error
-}
-
-// database is an open bbolt database and the file it has open.
-type database struct {
-	*bbolt.DB
-	f       *os.File
-	once    sync.Once
-	damaged chan struct{} // closed when bbolt has panicked
 }
 
 var bucketName = []byte("snapshots")
@@ -111,132 +101,9 @@ func (f *file) unlock() error {
 	return f.lock.Close()
 }
 
-// openDatabase opens a database whose pages it has checked.
-func openDatabase(path string, readOnly bool) (*database, error) {
-	if err := checkFile(path); err != nil {
-		return nil, err
-	}
-	db := &database{damaged: make(chan struct{})}
-	err := guard(func() (err error) {
-		db.DB, err = bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout: time.Millisecond, ReadOnly: readOnly, NoStatistics: true,
-			OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
-				db.f, err = os.OpenFile(name, flag, mode)
-				return db.f, err
-			},
-		})
-		if err != nil || readOnly || db.View(hasBucket) == nil {
-			return err
-		}
-		return db.Update(func(tx *bbolt.Tx) error {
-			_, err := tx.CreateBucket(bucketName)
-			return err
-		})
-	})
-	switch {
-	case err == nil:
-		return db, nil
-	case errors.Is(err, bolterrors.ErrTimeout):
-		err = &LockedError{Path: path}
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrChecksum):
-		err = fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	if db.DB != nil && !errors.Is(err, errDamaged) {
-		_ = db.Close() // the error says more
-	}
-	db.abandon()
-	return nil, err
-}
-
-func hasBucket(tx *bbolt.Tx) error {
-	if tx.Bucket(bucketName) == nil {
-		return errDamaged
-	}
-	return nil
-}
-
-// checkFile reports a file with pages that bbolt must not see.
-func checkFile(path string) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.Size() == 0 {
-		return err // bbolt makes a database of an empty file
-	}
-	if err := checkPages(f, info.Size()); err != nil {
-		return fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	return nil
-}
-
-// guard calls what works on a database. What bbolt panics of is damage.
-func guard(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: %v", errDamaged, r)
-		}
-	}()
-	return f()
-}
-
-// abandon closes the file of a database in which bbolt panicked, and may have
-// left locks of its own behind: its Close could wait for ever. The memory map
-// stays, and with it bbolt's lock on the file, which is set aside.
-func (db *database) abandon() {
-	if db != nil && db.f != nil {
-		_ = db.f.Close() // bbolt may have closed it
-	}
-}
-
-// close closes a database, unless bbolt panicked in it, or does so now.
-func (db *database) close() error {
-	_, err := attempt(db, func(bolt *bbolt.DB) (struct{}, error) { return struct{}{}, bolt.Close() })
-	if errors.Is(err, errDamaged) {
-		db.abandon()
-	}
-	return err
-}
-
-// attempt lets bbolt do something. Where it panics the database is damaged, and
-// whoever waits for a lock that bbolt took before is left behind: that is why
-// another goroutine does it.
-func attempt[T any](db *database, do func(*bbolt.DB) (T, error)) (result T, err error) {
-	type outcome struct {
-		result T
-		err    error
-	}
-	select {
-	case <-db.damaged:
-		return result, errDamaged
-	default:
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		var o outcome
-		o.err = guard(func() (err error) { o.result, err = do(db.DB); return err })
-		if errors.Is(o.err, errDamaged) {
-			db.once.Do(func() { close(db.damaged) })
-		}
-		done <- o
-	}()
-	select {
-	case o := <-done:
-		return o.result, o.err
-	case <-db.damaged:
-		return result, errDamaged
-	}
-}
-
-// use is attempt with the database as it is now. Damage is noted; the next Put
-// then replaces the file.
-func use[T any](f *file, do func(*bbolt.DB) (T, error)) (result T, err error) {
+// use does something with the database as it is now. When it is damaged the next
+// Put replaces the file.
+func use[T any](f *file, do func(*database) (T, error)) (result T, err error) {
 	for {
 		f.mu.Lock()
 		db, no := f.db, f.no
@@ -244,7 +111,7 @@ func use[T any](f *file, do func(*bbolt.DB) (T, error)) (result T, err error) {
 		if db == nil {
 			return result, no
 		}
-		result, err = attempt(db, do)
+		result, err = do(db)
 		if errors.Is(err, bolterrors.ErrDatabaseNotOpen) && f.swapped(db) {
 			continue
 		}
@@ -290,27 +157,28 @@ func (f *file) replace(why error) error {
 }
 
 func (f *file) Get(_ context.Context, key string) ([]byte, error) {
-	return use(f, func(db *bbolt.DB) (value []byte, err error) {
-		err = db.View(func(tx *bbolt.Tx) error {
+	return use(f, func(db *database) ([]byte, error) {
+		return read(db, func(tx *bbolt.Tx) (value []byte, err error) {
 			if b := tx.Bucket(bucketName); b != nil {
 				if v := b.Get([]byte(key)); v != nil {
 					value = append(make([]byte, 0, len(v)), v...)
 				}
 			}
-			return nil
+			return value, nil
 		})
-		return value, err
 	})
 }
 
 func (f *file) Put(_ context.Context, values map[string][]byte) error {
 	values = maps.Clone(values) // one that is left behind may go on with them
-	put := func(db *bbolt.DB) (none struct{}, err error) {
-		err = db.Update(func(tx *bbolt.Tx) error { return putAll(tx, values) })
-		if errors.Is(err, syscall.EFBIG) { // it took the number of a page from damage
-			err = fmt.Errorf("%w: %w", errDamaged, err)
-		}
-		return none, err
+	put := func(db *database) (none struct{}, err error) {
+		return none, db.attempt(func() error {
+			err := db.Update(func(tx *bbolt.Tx) error { return putAll(tx, values) })
+			if errors.Is(err, syscall.EFBIG) { // it took the number of a page from damage
+				err = fmt.Errorf("%w: %w", errDamaged, err)
+			}
+			return err
+		})
 	}
 	_, err := use(f, put)
 	if !errors.Is(err, errDamaged) || f.readOnly {
@@ -341,17 +209,8 @@ func putAll(tx *bbolt.Tx, values map[string][]byte) error {
 }
 
 func (f *file) All(ctx context.Context) iter.Seq2[Entry, error] {
-	const most, enough = 256, 1 << 20 // entries and bytes read in one transaction
 	return func(yield func(Entry, error) bool) {
-		var after []byte
-		for {
-			page, err := use(f, func(db *bbolt.DB) (page []Entry, err error) {
-				err = db.View(func(tx *bbolt.Tx) error {
-					page = pageAfter(tx.Bucket(bucketName), after, most, enough)
-					return ctx.Err()
-				})
-				return page, err
-			})
+		for page, err := range f.pages(ctx) {
 			if err != nil {
 				yield(Entry{}, err)
 				return
@@ -361,7 +220,22 @@ func (f *file) All(ctx context.Context) iter.Seq2[Entry, error] {
 					return
 				}
 			}
-			if len(page) == 0 {
+		}
+	}
+}
+
+// pages yields what is there, so much at a time.
+func (f *file) pages(ctx context.Context) iter.Seq2[[]Entry, error] {
+	const most, enough = 256, 1 << 20 // entries, and bytes
+	return func(yield func([]Entry, error) bool) {
+		var after []byte
+		for {
+			page, err := use(f, func(db *database) ([]Entry, error) {
+				return read(db, func(tx *bbolt.Tx) ([]Entry, error) {
+					return pageAfter(tx.Bucket(bucketName), after, most, enough), ctx.Err()
+				})
+			})
+			if err == nil && len(page) == 0 || !yield(page, err) || err != nil {
 				return
 			}
 			after = []byte(page[len(page)-1].Key)
@@ -386,56 +260,6 @@ func pageAfter(b *bbolt.Bucket, after []byte, most, enough int) (page []Entry) {
 		size += len(k) + len(v)
 	}
 	return page
-}
-
-// Compact copies what is there into a new file, which then takes the place of
-// the old one. Loads go on.
-func (f *file) Compact(context.Context) error {
-	if f.readOnly {
-		return &fs.PathError{Op: "compact", Path: f.path, Err: fs.ErrPermission}
-	}
-	if err := f.compact(f.path + ".compact"); err != nil {
-		return fmt.Errorf("compact %s: %w", f.path, err)
-	}
-	return nil
-}
-
-func (f *file) compact(smaller string) error {
-	if err := os.Remove(smaller); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	_, err := use(f, func(db *bbolt.DB) (none struct{}, err error) { return none, compact(db, smaller) })
-	if err != nil {
-		return err
-	}
-	db, err := openDatabase(smaller, false)
-	if err != nil {
-		return errors.Join(err, os.Remove(smaller))
-	}
-	if err := os.Rename(smaller, f.path); err != nil {
-		return errors.Join(err, db.close(), os.Remove(smaller))
-	}
-	return f.take(db, nil).close()
-}
-
-// compact copies a database into a new file, which is there only if all is well.
-func compact(db *bbolt.DB, path string) (err error) {
-	const txSize = 1 << 20 // bytes
-	to, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond, NoSync: true})
-	if err != nil {
-		return err
-	}
-	whole := false
-	defer func() {
-		if err = errors.Join(err, to.Close()); err != nil || !whole {
-			err = errors.Join(err, os.Remove(path))
-		}
-	}()
-	if err = bbolt.Compact(to, db, txSize); err == nil {
-		err = to.Sync()
-	}
-	whole = err == nil
-	return err
 }
 
 func (f *file) Close() error {
