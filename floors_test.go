@@ -20,6 +20,7 @@ var floors = map[string][]string{
 	"snapshot/backendtest": {"eventstore", "internal/lock", "snapshot"},
 	"aggregate":            {"eventstore", "internal/lock", "snapshot"},
 	"embedded":             {"internal/lock"},
+	"cmd/headwater":        {"embedded", "eventstore", "internal/lock"},
 	"testutil":             {"aggregate", "embedded", "eventstore", "internal/lock", "snapshot"},
 }
 
