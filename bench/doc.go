@@ -14,6 +14,10 @@
 // 1 ours is the faster. The rates themselves, such as "ours-commits/s", are
 // medians too and are there for orientation only.
 //
+// BenchmarkRehydrate compares all ways to load an aggregate, by the medians of
+// single loads; BenchmarkCommand is about commands, and BenchmarkMemory about what
+// many streams cost. The first and the last make logs of a million events.
+//
 // BenchmarkWalk and BenchmarkStall are about memory and about waiting: they
 // work on a large log, whose server is another process, and take some minutes.
 //

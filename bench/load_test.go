@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"sync"
@@ -132,32 +133,45 @@ func loadOurs(store *eventstore.Store, stream eventstore.StreamID, n int) func(t
 	}
 }
 
-// loadGets fetches messages by sequence with as many requests under way as the
-// store has at most, all answered to one subscription.
 func loadGets(tb testing.TB, server *embedded.Server, store *eventstore.Store, stream eventstore.StreamID, n int) func(testing.TB, int) {
-	const pipelined = 256
-	nc := testutil.Connect(tb, server)
-	subject := "$JS.API.DIRECT.GET." + store.Name()
+	get := pipelinedGets(tb, testutil.Connect(tb, server), store.Name())
 	sequences := positions(tb, store, stream)
+	return func(tb testing.TB, loads int) {
+		for range loads {
+			size := 0
+			err := get(sequences, func(m *nats.Msg) error { size += len(m.Data); return nil })
+			if err != nil {
+				tb.Fatal(err)
+			}
+			complete(tb, size, n)
+		}
+	}
+}
+
+// pipelinedGets returns what fetches messages by sequence with as many requests
+// under way as the store has at most, all answered to one subscription.
+func pipelinedGets(tb testing.TB, nc *nats.Conn, log string) func(sequences []uint64, visit func(*nats.Msg) error) error {
+	tb.Helper()
+	const pipelined = 256
+	subject := "$JS.API.DIRECT.GET." + log
 	replies := make(chan *nats.Msg, pipelined)
 	inbox := nc.NewInbox()
 	if _, err := nc.ChanSubscribe(inbox, replies); err != nil {
 		tb.Fatal(err)
 	}
-	return func(tb testing.TB, loads int) {
-		for range loads {
-			size := 0
-			for sent, got := 0, 0; got < len(sequences); got++ {
-				for ; sent < len(sequences) && sent-got < pipelined; sent++ {
-					request := append(strconv.AppendUint([]byte(`{"seq":`), sequences[sent], 10), '}')
-					if err := nc.PublishRequest(subject, inbox, request); err != nil {
-						tb.Fatal(err)
-					}
+	return func(sequences []uint64, visit func(*nats.Msg) error) error {
+		for sent, got := 0, 0; got < len(sequences); got++ {
+			for ; sent < len(sequences) && sent-got < pipelined; sent++ {
+				request := append(strconv.AppendUint([]byte(`{"seq":`), sequences[sent], 10), '}')
+				if err := nc.PublishRequest(subject, inbox, request); err != nil {
+					return err
 				}
-				size += len((<-replies).Data)
 			}
-			complete(tb, size, n)
+			if err := visit(<-replies); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
 }
 
@@ -181,7 +195,11 @@ func loadConsumer(tb testing.TB, server *embedded.Server, store *eventstore.Stor
 	subject := store.Name() + "." + stream.Kind + "." + stream.ID
 	return func(tb testing.TB, loads int) {
 		for range loads {
-			size, err := consume(tb, js, store.Name(), subject, n)
+			size := 0
+			err := consume(tb.Context(), js, store.Name(), subject, n, func(m jetstream.Msg) error {
+				size += len(m.Data())
+				return nil
+			})
 			if err != nil {
 				tb.Fatal(err)
 			}
@@ -191,26 +209,27 @@ func loadConsumer(tb testing.TB, server *embedded.Server, store *eventstore.Stor
 }
 
 // consume reads the n messages of a subject through an ordered consumer that
-// is there for this load only, and returns how many bytes they have.
-func consume(tb testing.TB, js jetstream.JetStream, log, subject string, n int) (size int, err error) {
-	ctx := tb.Context()
+// is there for this load only.
+func consume(ctx context.Context, js jetstream.JetStream, log, subject string, n int, visit func(jetstream.Msg) error) error {
 	consumer, err := js.OrderedConsumer(ctx, log, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	messages, err := consumer.Messages()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer messages.Stop()
 	for range n {
 		m, err := messages.Next()
-		if err != nil {
-			return 0, err
+		if err == nil {
+			err = visit(m)
 		}
-		size += len(m.Data())
+		if err != nil {
+			return err
+		}
 	}
-	return size, js.DeleteConsumer(ctx, log, consumer.CachedInfo().Name)
+	return js.DeleteConsumer(ctx, log, consumer.CachedInfo().Name)
 }
 
 func complete(tb testing.TB, size, n int) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -32,22 +34,36 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// serve runs a server until the standard input ends.
+// serve runs a server until the standard input ends. To each line there it
+// answers with how much memory it uses.
 func serve(dir string) error {
 	s, err := embedded.Start(context.Background(), dir, &embedded.Options{Relaxed: true, Listen: "127.0.0.1:0"})
 	if err != nil {
 		return err
 	}
 	fmt.Println(s.URL())
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return cmp.Or(err, s.Close())
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		fmt.Println(usedBytes())
+	}
+	return cmp.Or(lines.Err(), s.Close())
+}
+
+// usedBytes returns how much memory the heap takes after a collection. What lost
+// its last use in one collection is gone with the next.
+func usedBytes() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapInuse
 }
 
 // A process is this program in another role. It ends when its standard input
 // does.
 type process struct {
 	cmd   *exec.Cmd
-	stdin io.Closer
+	stdin io.WriteCloser
 	out   *bufio.Reader
 }
 
@@ -112,6 +128,19 @@ func startRemote(tb testing.TB, dir string) *remote {
 	tb.Helper()
 	p := startProcess(tb, serverEnv, dir)
 	return &remote{p, p.line(tb)}
+}
+
+// usedBytes asks the server for its memory.
+func (r *remote) usedBytes(tb testing.TB) float64 {
+	tb.Helper()
+	if _, err := fmt.Fprintln(r.stdin); err != nil {
+		tb.Fatal(err)
+	}
+	n, err := strconv.ParseFloat(r.line(tb), 64)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return n
 }
 
 func (r *remote) connect(tb testing.TB) *nats.Conn {

@@ -58,7 +58,9 @@ func benchmarkStall(b *testing.B, each int) {
 		note("ours", ours)
 		bySubject := l.stall(b, loads, func(r *remote) loader {
 			nc := r.connect(b)
-			return func(ctx context.Context, id eventstore.StreamID) error { return getBySubject(ctx, nc, id) }
+			return func(ctx context.Context, id eventstore.StreamID) error {
+				return getBySubject(ctx, nc, largeName, id, ignore)
+			}
 		})
 		note("bysubject", bySubject)
 		values["bysubject/ours-longest"] = append(values["bysubject/ours-longest"], bySubject.Longest/ours.Longest)
@@ -150,19 +152,21 @@ func write(url string) error {
 	return json.NewEncoder(os.Stdout).Encode(stalls{quantile(ms[1:], 1), quantile(ms[1:], 0.99)})
 }
 
+func ignore(*nats.Msg) error { return nil }
+
 // getBySubject reads all messages of a stream as the server finds them.
-func getBySubject(ctx context.Context, nc *nats.Conn, id eventstore.StreamID) error {
+func getBySubject(ctx context.Context, nc *nats.Conn, log string, id eventstore.StreamID, visit func(*nats.Msg) error) error {
 	inbox := nc.NewInbox()
 	sub, err := nc.SubscribeSync(inbox)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	body, err := json.Marshal(map[string]any{"seq": 1, "next_by_subj": largeName + "." + id.Kind + "." + id.ID, "batch": 1000})
+	body, err := json.Marshal(map[string]any{"seq": 1, "next_by_subj": log + "." + id.Kind + "." + id.ID, "batch": 1000})
 	if err != nil {
 		return err
 	}
-	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+largeName, inbox, body); err != nil {
+	if err := nc.PublishRequest("$JS.API.DIRECT.GET."+log, inbox, body); err != nil {
 		return err
 	}
 	for n := 0; ; n++ {
@@ -172,6 +176,9 @@ func getBySubject(ctx context.Context, nc *nats.Conn, id eventstore.StreamID) er
 		}
 		switch m.Header.Get("Status") {
 		case "":
+			if err := visit(m); err != nil {
+				return err
+			}
 		case "204":
 			if n == 0 {
 				return errors.New("no messages")
