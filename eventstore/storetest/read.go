@@ -160,7 +160,7 @@ func readWhileAppending(t *testing.T, s suite) {
 	go func() { writing.Wait(); close(done) }()
 	reader := s.client(t)
 	var last []eventstore.Event
-	for reads, running := 0, true; running; reads++ {
+	for reads, running := 0, true; running || reads < 2; reads++ {
 		select {
 		case <-done:
 			running = false
