@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -261,4 +262,47 @@ func size(t *testing.T, path string) int64 {
 		t.Fatal(err)
 	}
 	return info.Size()
+}
+
+// Whoever still uses a file that was closed is told so, and it is no damage.
+func TestUseAfterClose(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "snapshots"))
+	save(s, at("1", 1))
+	closed(t, s)
+	want(t, s, "1", 0)
+	if _, err := s.Prune(t.Context(), func(snapshot.Info) bool { return true }); !errors.Is(err, snapshot.ErrClosed) {
+		t.Errorf("pruned: %v", err)
+	}
+	for _, err := range s.List(t.Context()) {
+		if !errors.Is(err, snapshot.ErrClosed) {
+			t.Errorf("listed: %v", err)
+		}
+	}
+	if err := s.Compact(t.Context()); !errors.Is(err, snapshot.ErrClosed) {
+		t.Errorf("compacted: %v", err)
+	}
+	if st := s.Stats(); st.Unreadable+st.Damaged > 0 {
+		t.Errorf("counted: %+v", st)
+	}
+}
+
+// A lock file that is damaged locks nobody out.
+func TestDamagedLock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "snapshots")
+	s := open(t, path)
+	save(s, at("1", 1))
+	closed(t, s)
+	for _, text := range []string{"x", strings.Repeat("\x00", 1<<14)} {
+		if err := os.WriteFile(path+".lock", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, path)
+		want(t, s, "1", 1)
+		if _, err := snapshot.Open(path, nil); !errors.Is(err, snapshot.ErrLocked) {
+			t.Errorf("opened twice: %v", err)
+		}
+		closed(t, s)
+	}
 }

@@ -96,8 +96,10 @@ func (s *Store) Prune(ctx context.Context, remove func(Info) bool) (removed int,
 
 // Compact makes a file as small as its snapshots are: bbolt uses the space of
 // what was removed again and does not give it back. It takes as much space
-// again, and time to copy; loads go on meanwhile, saves wait. A backend other than a file does the same if it has a method Compact of
-// the same form, and is otherwise an error that matches [errors.ErrUnsupported].
+// again, and time to copy; loads go on meanwhile, saves wait. A backend other
+// than a file does the same if it has a method Compact of the same form; without
+// one the error matches [errors.ErrUnsupported]. Otherwise it is that of the file,
+// which stays as it is, [ErrClosed], or that of the context.
 func (s *Store) Compact(ctx context.Context) error {
 	c, ok := s.backend.(interface{ Compact(context.Context) error })
 	if !ok {
