@@ -14,14 +14,15 @@ const module = "github.com/headwater-go/headwater/"
 // the module.
 var floors = map[string][]string{
 	"internal/lock":        {},
+	"internal/state":       {},
 	"eventstore":           {},
 	"eventstore/storetest": {"eventstore"},
 	"snapshot":             {"eventstore", "internal/lock"},
 	"snapshot/backendtest": {"eventstore", "internal/lock", "snapshot"},
-	"aggregate":            {"eventstore", "internal/lock", "snapshot"},
+	"aggregate":            {"eventstore", "internal/lock", "internal/state", "snapshot"},
 	"embedded":             {"internal/lock"},
 	"cmd/headwater":        {"embedded", "eventstore", "internal/lock"},
-	"testutil":             {"aggregate", "embedded", "eventstore", "internal/lock", "snapshot"},
+	"testutil":             {"aggregate", "embedded", "eventstore", "internal/lock", "internal/state", "snapshot"},
 }
 
 // What a program that only uses the engine must not link: these packages, and

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/internal/state"
 	"github.com/headwater-go/headwater/snapshot"
 )
 
@@ -71,7 +72,7 @@ func NewRepository[S State[S, E], E any](store Store, kind string, codec eventst
 	}
 	r := &Repository[S, E]{
 		store: store, kind: kind, codec: codec, attempts: opts.Attempts, states: newStates[S](opts.Cache),
-		snapshots: opts.Snapshots, policy: opts.Policy, schema: schemaOf[S](opts.Schema), began: time.Now(),
+		snapshots: opts.Snapshots, policy: opts.Policy, schema: state.Schema[S](opts.Schema), began: time.Now(),
 	}
 	if r.attempts <= 0 {
 		r.attempts = 10
@@ -191,13 +192,13 @@ func (r *Repository[S, E]) recall(ctx context.Context, id string) (l loaded[S]) 
 	if !ok {
 		return l
 	}
-	state, err := guardedDecode[S](snap.State)
+	decoded, err := state.Decode[S](snap.State)
 	if err != nil {
 		r.snapshots.Discard(snap, err)
 		return l
 	}
 	snap.State = nil
-	return loaded[S]{state: state, at: snap.At, applied: commitsOf(snap.Applied), saved: snap.At.Version, from: &snap}
+	return loaded[S]{state: decoded, at: snap.At, applied: commitsOf(snap.Applied), saved: snap.At.Version, from: &snap}
 }
 
 // update brings a state up to date, or up to a version where one is given. A
@@ -253,10 +254,10 @@ func (r *Repository[S, E]) keep(id string, l *loaded[S]) {
 		Stream: r.stream(id), Version: l.at.Version, Events: events, Cost: r.pace.estimate(events),
 	}) {
 		l.saved = l.at.Version
-		state := l.state
+		current := l.state
 		r.snapshots.Save(snapshot.Snapshot{
 			Stream: r.stream(id), Log: r.log, Schema: r.schema, At: l.at, Applied: l.applied.last(remembered),
-		}, func() ([]byte, error) { return encodeState(state) })
+		}, func() ([]byte, error) { return state.Encode(current) })
 	}
 	r.states.put(id, *l)
 }

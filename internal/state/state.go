@@ -1,4 +1,6 @@
-package aggregate
+// Package state turns states into bytes and back, for packages that keep them on the
+// disk.
+package state
 
 import (
 	"crypto/sha256"
@@ -9,14 +11,14 @@ import (
 	"strings"
 )
 
-// encodeState returns a state as a snapshot keeps it: in its own binary form, if
-// it has one, or as JSON. A state that would come back otherwise is an error.
-func encodeState[S any](state S) ([]byte, error) {
+// Encode returns a state in its own binary form, if it has one, or as JSON. A state
+// that would come back otherwise is an error.
+func Encode[S any](state S) ([]byte, error) {
 	data, err := marshal(&state)
 	if err != nil {
 		return nil, err
 	}
-	back, err := decodeState[S](data)
+	back, err := Decode[S](data)
 	if err != nil {
 		return nil, fmt.Errorf("%T cannot be decoded again: %w", state, err)
 	}
@@ -33,7 +35,14 @@ func marshal[S any](state *S) ([]byte, error) {
 	return json.Marshal(state)
 }
 
-func decodeState[S any](data []byte) (state S, err error) {
+// Decode returns the state that Encode made these bytes of. They may be those of an
+// older program: a panic is an error, as any data that cannot be decoded.
+func Decode[S any](data []byte) (state S, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%T: panic: %v", state, r)
+		}
+	}()
 	if _, ok := any(&state).(encoding.BinaryMarshaler); ok && decodesBinary[S]() {
 		return state, any(&state).(encoding.BinaryUnmarshaler).UnmarshalBinary(data)
 	}
@@ -45,17 +54,6 @@ func decodesBinary[S any]() bool {
 	return ok
 }
 
-// guardedDecode is decodeState where the data may be that of an older program:
-// a panic is an error, as any data that cannot be decoded.
-func guardedDecode[S any](data []byte) (state S, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%T: panic: %v", state, r)
-		}
-	}()
-	return decodeState[S](data)
-}
-
 func equal[S any](a, b S) bool {
 	if e, ok := any(a).(interface{ Equal(S) bool }); ok {
 		return e.Equal(b)
@@ -63,9 +61,9 @@ func equal[S any](a, b S) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// schemaOf is the schema of snapshots of S: what the program says, and the fields
+// Schema is the schema of states of type S: what the program says, and the fields
 // of the type, so that one that was added or changed is noticed.
-func schemaOf[S any](said string) string {
+func Schema[S any](said string) string {
 	var b strings.Builder
 	describe(&b, reflect.TypeFor[S](), make(map[reflect.Type]bool))
 	sum := sha256.Sum256([]byte(b.String()))
