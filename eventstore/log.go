@@ -199,9 +199,18 @@ func (s *Store) reaches(ctx context.Context, position uint64) (uint64, error) {
 
 // decodeAny decodes a message of whatever stream.
 func (s *Store) decodeAny(m *stored) (*commit, error) {
-	stream, ok := parseSubject(s.log, m.subject)
-	if !ok {
-		return nil, s.corrupt(stream, m.position, "its subject %s names no stream", clip(m.subject))
+	stream, err := s.streamOf(m)
+	if err != nil {
+		return nil, err
 	}
 	return s.decodeStored(stream, m.subject, m)
+}
+
+// streamOf returns the stream that a message belongs to by its subject.
+func (s *Store) streamOf(m *stored) (StreamID, error) {
+	stream, ok := parseSubject(s.log, m.subject)
+	if !ok {
+		return StreamID{}, s.corrupt(stream, m.position, "its subject %s names no stream", clip(m.subject))
+	}
+	return stream, nil
 }

@@ -65,6 +65,16 @@ func (s *Store) mark(stream StreamID, r Revision) (mark, error) {
 	return r.of.mark, nil
 }
 
+// Stream returns the stream that the revision is of, if it knows: one that was put
+// together by hand, that of a stream without events, and one of another store do
+// not.
+func (r Revision) Stream() (StreamID, bool) {
+	if r.of == nil {
+		return StreamID{}, false
+	}
+	return r.of.stream, true
+}
+
 // String returns, for example, "version 3".
 func (r Revision) String() string { return Version(r.Version).String() }
 

@@ -1,0 +1,390 @@
+package projection
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/headwater-go/headwater/eventstore"
+)
+
+// worker handles the commits of some streams, in their order.
+type worker[T any] struct {
+	*run[T]
+	key    string
+	from   uint64     // position that it had handled when the run began
+	held   checkpoint // as it is stored
+	raw    []byte     // the same
+	saved  time.Time
+	parked map[eventstore.StreamID]parked
+	calls  []call[T] // of a batch
+	wake   chan struct{}
+	room   chan struct{}
+
+	// These are guarded by the run's mutex.
+	handled mark
+	queue   []eventstore.Delivery
+	hand    []eventstore.Delivery
+}
+
+const (
+	// A transaction handles no more commits after this time.
+	batchTime = 250 * time.Millisecond
+	// A checkpoint that only passed commits without handlers is stored so often.
+	idleTime = time.Second
+)
+
+// work handles what is in the queue until there is no more, or something is odd.
+// ctx ends when no more is to be begun, handling when what was begun is to end.
+func (w *worker[T]) work(ctx, handling context.Context) error {
+	idle := time.NewTimer(idleTime)
+	defer idle.Stop()
+	for {
+		w.take(ctx)
+		for len(w.hand) > 0 && ctx.Err() == nil {
+			if err := w.handle(ctx, handling); err != nil {
+				return err
+			}
+		}
+		ended := w.idle(ctx)
+		if ended || time.Since(w.saved) >= idleTime {
+			if err := w.save(handling); err != nil {
+				return err
+			}
+		}
+		if ended {
+			return nil
+		}
+		idle.Reset(idleTime)
+		select {
+		case <-w.wake:
+		case <-ctx.Done():
+		case <-idle.C:
+		}
+	}
+}
+
+// take takes the next batch from the queue.
+func (w *worker[T]) take(ctx context.Context) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ctx.Err() != nil || len(w.hand) > 0 {
+		return
+	}
+	n := min(len(w.queue), w.opts.Batch)
+	w.hand, w.queue = w.queue[:n:n], w.queue[n:]
+	signal(w.room)
+	if len(w.queue) > 0 {
+		signal(w.wake)
+	}
+}
+
+// idle reports whether the work is done, and notes that everything is handled
+// that has no handlers.
+func (w *worker[T]) idle(ctx context.Context) (ended bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if ctx.Err() != nil {
+		return true
+	}
+	if len(w.queue) > 0 || len(w.hand) > 0 {
+		return false
+	}
+	w.handled = w.dispatched
+	return w.ended
+}
+
+// save stores the checkpoint where only commits without handlers came after it.
+func (w *worker[T]) save(ctx context.Context) error {
+	w.saved = time.Now()
+	w.mu.Lock()
+	to := w.handled
+	w.mu.Unlock()
+	if to.position <= w.held.Position {
+		return nil
+	}
+	next, raw := w.next(to)
+	err := w.model.Update(ctx, w.name, func(tx Tx[T]) error { return swap(tx, w.key, w.raw, raw) })
+	if err == nil {
+		w.held, w.raw = next, raw
+	}
+	return err
+}
+
+// next is the checkpoint at a mark.
+func (w *worker[T]) next(to mark) (checkpoint, []byte) {
+	c := w.held
+	c.Position, c.Recorded = to.position, to.recorded
+	return c, encode(c)
+}
+
+// handle handles commits in hand, in one transaction, and drops them. It
+// returns what ends the run.
+func (w *worker[T]) handle(ctx, handling context.Context) error {
+	batch := w.troubles.cut(w.number, w.hand)
+	if t := w.troubles.get(w.number, batch[0].Position); t.poison(w.opts.Attempts) {
+		return w.poisoned(handling, batch[0], t)
+	}
+	done, events, err := w.commit(handling, batch)
+	if err == nil {
+		w.settle(done, events)
+		w.troubles.over(w.number, batch[:done]...)
+		return nil
+	}
+	if handling.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var f *failure
+	if !errors.As(err, &f) {
+		return err // the database, or a checkpoint that moved
+	}
+	return w.failed(ctx, handling, batch, f)
+}
+
+// settle notes that commits in hand are handled.
+func (w *worker[T]) settle(n, events int) {
+	w.mu.Lock()
+	w.handled = w.after(n)
+	w.hand = w.hand[n:]
+	w.run.events += events
+	w.mu.Unlock()
+	w.progress()
+}
+
+// after is the mark after so many commits in hand. The run is locked.
+func (w *worker[T]) after(n int) mark {
+	if n == len(w.hand) && len(w.queue) == 0 {
+		return w.dispatched
+	}
+	last := w.hand[n-1]
+	return mark{last.Position, last.Recorded}
+}
+
+// failure is a commit that could not be handled.
+type failure struct {
+	index int // in the batch
+	err   error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+
+func (f *failure) Unwrap() error { return f.err }
+
+// commit handles commits in a transaction: all of them, or as many as there was
+// time for. Of those handlers that change nothing no transaction is made.
+func (w *worker[T]) commit(ctx context.Context, batch []eventstore.Delivery) (done, events int, err error) {
+	start := time.Now()
+	todo, err := w.decode(batch)
+	if err == nil && todo.nothing() {
+		return len(batch), 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	var next checkpoint
+	var raw []byte
+	err = w.model.Update(ctx, w.name, func(tx Tx[T]) error {
+		now, err := tx.Get(w.key)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(now, w.raw) {
+			return errMoved
+		}
+		if done, events, err = w.apply(ctx, tx, todo, start); err != nil {
+			return err
+		}
+		next, raw = w.next(w.markOf(batch, done))
+		return tx.Put(w.key, raw)
+	})
+	if err != nil {
+		return 0, 0, err
+	}
+	w.held, w.raw, w.saved = next, raw, time.Now()
+	for _, p := range todo.waiting {
+		w.keepParked(p.stream, p.parked)
+	}
+	if w.opts.Hooks.Batch != nil {
+		w.opts.Hooks.Batch(Batch{w.name, w.number, done, events, next.Position, time.Since(start)})
+	}
+	return done, events, nil
+}
+
+func (w *worker[T]) markOf(batch []eventstore.Delivery, n int) mark {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n == len(w.hand) {
+		return w.after(n)
+	}
+	last := batch[n-1]
+	return mark{last.Position, last.Recorded}
+}
+
+// todo is what a batch comes to.
+type todo[T any] struct {
+	batch   []eventstore.Delivery
+	calls   []call[T]
+	ends    []int // of each commit's calls
+	waiting []waiting
+}
+
+// waiting is a commit that waits behind a parked one.
+type waiting struct {
+	index  int
+	stream eventstore.StreamID
+	parked parked
+}
+
+func (t *todo[T]) nothing() bool { return len(t.calls) == 0 && len(t.waiting) == 0 }
+
+// decode finds out what is to be done for a batch.
+func (w *worker[T]) decode(batch []eventstore.Delivery) (*todo[T], error) {
+	t := &todo[T]{batch: batch, calls: w.calls[:0], ends: make([]int, len(batch))}
+	behind := make(map[eventstore.StreamID]int)
+	for i, d := range batch {
+		stream := d.Events[0].Stream
+		if p, ok := w.parked[stream]; ok {
+			if at, again := behind[stream]; again {
+				p = t.waiting[at].parked
+			}
+			p.Waiting, p.Last = p.Waiting+1, d.Position
+			behind[stream] = len(t.waiting)
+			t.waiting = append(t.waiting, waiting{i, stream, p})
+		} else {
+			var err error
+			if t.calls, err = w.handlers[stream.Kind].calls(t.calls, d.Events, w.opts.Unknown); err != nil {
+				return nil, &failure{i, err}
+			}
+		}
+		t.ends[i] = len(t.calls)
+	}
+	w.calls = t.calls
+	return t, nil
+}
+
+// apply calls the handlers.
+func (w *worker[T]) apply(ctx context.Context, tx Tx[T], t *todo[T], start time.Time) (done, events int, err error) {
+	data, err := tx.Data(w.number)
+	if err != nil {
+		return 0, 0, err
+	}
+	next, waits := 0, 0
+	for i, d := range t.batch {
+		for ; next < t.ends[i]; next++ {
+			if err := t.calls[next].do(ctx, data, w.number, d.Position <= w.replayed); err != nil {
+				if i > 0 && w.traits.Outside {
+					return i, events, nil // what is done stays done
+				}
+				return 0, 0, &failure{i, err}
+			}
+			events++
+		}
+		for ; waits < len(t.waiting) && t.waiting[waits].index == i; waits++ {
+			p := t.waiting[waits]
+			if err := save(tx, parkedKey(w.number, p.stream), p.parked); err != nil {
+				return 0, 0, err
+			}
+		}
+		if done = i + 1; time.Since(start) > batchTime {
+			break
+		}
+	}
+	t.waiting = t.waiting[:waits]
+	return done, events, nil
+}
+
+// failed decides what to do about a commit that could not be handled: to try again
+// later, first what is before it in a transaction of its own, or that it is
+// poison. It returns what ends the run.
+func (w *worker[T]) failed(ctx, handling context.Context, batch []eventstore.Delivery, f *failure) error {
+	d := batch[f.index]
+	moved := w.stillHeld(handling)
+	if moved != nil && !errors.Is(moved, errMoved) {
+		return moved // it is the database that fails
+	}
+	if f.index > 0 {
+		w.troubles.suspect(w.number, d.Position)
+		return moved
+	}
+	t := w.troubles.failed(w.number, d.Position, f.err)
+	if moved != nil {
+		return moved
+	}
+	if t.poison(w.opts.Attempts) {
+		return w.poisoned(handling, d, t)
+	}
+	w.monitor.failed(w.report(d, t))
+	if w.live {
+		w.monitor.trouble(fmt.Errorf("position %d, %s, attempt %d: %w", d.Position, d.Events[0].Stream, t.attempts, f.err))
+		defer w.monitor.trouble(nil)
+	}
+	pause(ctx, t.attempts)
+	return nil
+}
+
+func (w *worker[T]) report(d eventstore.Delivery, t trouble) Failure {
+	return Failure{Projection: w.name, Generation: w.number, Stream: d.Events[0].Stream, Position: d.Position, Attempt: t.attempts, Err: t.err}
+}
+
+// poisoned stops at a commit that cannot be handled, or parks it.
+func (w *worker[T]) poisoned(ctx context.Context, d eventstore.Delivery, t trouble) error {
+	report := w.report(d, t)
+	// It is tried from the beginning if the projection runs again, or the database
+	// fails now, which may have been the trouble all the time.
+	w.troubles.over(w.number, d)
+	if w.poison == Stop {
+		w.monitor.failed(report)
+		return &StoppedError{w.name, report.Stream, d.Events[0].Version, d.Position, t.attempts, t.err}
+	}
+	if err := w.park(ctx, d, t.attempts, t.err); err != nil {
+		return err
+	}
+	report.Parked = true
+	w.monitor.failed(report)
+	w.settle(1, 0)
+	return nil
+}
+
+// stillHeld reports an error if the database does not answer, or the checkpoint is
+// not where it was: a model in memory goes back to what is on the disk when a
+// handler fails.
+func (w *worker[T]) stillHeld(ctx context.Context) error {
+	return w.model.Records(ctx, w.name, func(r Records) error {
+		now, err := r.Get(w.key)
+		if err == nil && !bytes.Equal(now, w.raw) {
+			err = errMoved
+		}
+		return err
+	})
+}
+
+// park puts a commit aside.
+func (w *worker[T]) park(ctx context.Context, d eventstore.Delivery, attempts int, why error) error {
+	e := d.Events[0]
+	p := parked{
+		Position: d.Position, Version: e.Version, Reason: reason(why), Attempts: attempts,
+		Since: time.Now().UTC(), Last: d.Position, Waiting: 1,
+	}
+	next, raw := w.next(mark{d.Position, d.Recorded})
+	err := w.model.Update(ctx, w.name, func(tx Tx[T]) error {
+		if err := swap(tx, w.key, w.raw, raw); err != nil {
+			return err
+		}
+		return save(tx, parkedKey(w.number, e.Stream), p)
+	})
+	if err != nil {
+		return err
+	}
+	w.held, w.raw = next, raw
+	w.keepParked(e.Stream, p)
+	return nil
+}
+
+func (w *worker[T]) keepParked(stream eventstore.StreamID, p parked) {
+	w.parked[stream] = p
+	if w.live {
+		w.monitor.change(func(m *monitor) { m.parked[stream] = p })
+	}
+}
