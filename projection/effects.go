@@ -26,6 +26,25 @@ func (e *Effects[T]) Traits() Traits {
 	return Traits{Shared: e.in.Traits().Shared, Parallel: true, Outside: true}
 }
 
+func (e *Effects[T]) claim(projection string) bool {
+	c, ok := e.in.(claimer)
+	return !ok || c.claim(projection)
+}
+
+func (e *Effects[T]) disclaim(projection string) {
+	if c, ok := e.in.(claimer); ok {
+		c.disclaim(projection)
+	}
+}
+
+// Flush saves what the model below has not saved.
+func (e *Effects[T]) Flush(ctx context.Context) error {
+	if f, ok := e.in.(flusher); ok {
+		return f.Flush(ctx)
+	}
+	return nil
+}
+
 // Records is that of [Model].
 func (e *Effects[T]) Records(ctx context.Context, projection string, f func(Records) error) error {
 	return e.in.Records(ctx, projection, f)

@@ -35,6 +35,16 @@ func (e *Permanent) Error() string { return e.Err.Error() }
 // Unwrap returns the error.
 func (e *Permanent) Unwrap() error { return e.Err }
 
+// Transient is an error that a handler returns where trying again makes sense for as
+// long as it takes, since something is away that will come back. Errors that match
+// [eventstore.ErrUnavailable] or [eventstore.ErrUnknownOutcome] are such ones.
+type Transient struct{ Err error }
+
+func (e *Transient) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error.
+func (e *Transient) Unwrap() error { return e.Err }
+
 // PanicError is a panic of a handler or codec.
 type PanicError struct {
 	Value any

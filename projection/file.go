@@ -20,6 +20,7 @@ import (
 type File struct {
 	path string
 	db   *bbolt.DB
+	claims
 }
 
 // OpenFile opens the file of read models at path, and creates it where there is

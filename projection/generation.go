@@ -99,6 +99,7 @@ func (p *Projection[T]) Show(ctx context.Context, number uint64) error {
 	if number == now.Live {
 		return nil
 	}
+	defer p.monitor.moved()
 	return p.model.Update(ctx, p.name, func(tx Tx[T]) error {
 		g, ok, err := load[generation](tx, generationKey(number))
 		if err != nil {

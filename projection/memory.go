@@ -35,6 +35,7 @@ type Memory[S any] struct {
 	file   *File
 	make   func() S
 	schema string
+	claims claims
 
 	mu     sync.Mutex
 	models map[string]*memory[S]
@@ -113,6 +114,10 @@ func (m *Memory[S]) Flush(context.Context) error {
 	}
 	return errors.Join(all...)
 }
+
+func (m *Memory[S]) claim(projection string) bool { return m.claims.claim(projection) }
+
+func (m *Memory[S]) disclaim(projection string) { m.claims.disclaim(projection) }
 
 // model returns the model of a projection, which is read from the file the first
 // time.

@@ -1,6 +1,9 @@
 package projection
 
-import "context"
+import (
+	"context"
+	"sync"
+)
 
 // Model is a database that holds the read models of projections and, in the same
 // transactions, where each projection stands: a [File], a [Memory], an [Effects],
@@ -61,6 +64,38 @@ type Tx[T any] interface {
 	Show(generation uint64) error
 	// Drop removes a generation that readers do not see.
 	Drop(generation uint64) error
+}
+
+// A claimer is a model that knows which projections run on it: two of the same name
+// would only be in each other's way.
+type claimer interface {
+	claim(projection string) bool
+	disclaim(projection string)
+}
+
+// claims are those of a model.
+type claims struct {
+	mu  sync.Mutex
+	all map[string]bool
+}
+
+func (c *claims) claim(projection string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all[projection] {
+		return false
+	}
+	if c.all == nil {
+		c.all = make(map[string]bool)
+	}
+	c.all[projection] = true
+	return true
+}
+
+func (c *claims) disclaim(projection string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.all, projection)
 }
 
 // A flusher is a model that does not keep everything on the disk at once.

@@ -84,6 +84,7 @@ type monitor struct {
 	changed chan struct{} // closed at the next change
 	follows bool          // this process projects
 	waiters int
+	restart func() // lets the projection begin anew from its checkpoint; nil: it does not run
 }
 
 func newMonitor(name string, hooks Hooks) *monitor {
@@ -131,6 +132,31 @@ func (m *monitor) state(s State, err error) {
 		m.status.State, m.status.Err = s, err
 		m.follows = m.follows && (s == CatchingUp || s == Live)
 	})
+}
+
+// interruptible notes how to interrupt who projects, until what it returns is
+// called.
+func (m *monitor) interruptible(restart func()) (over func()) {
+	set := func(f func()) {
+		m.mu.Lock()
+		m.restart = f
+		m.mu.Unlock()
+	}
+	set(restart)
+	return func() { set(nil) }
+}
+
+// moved says that the read model was changed by hand: who projects in this process
+// begins anew, and until then nothing that it knows counts.
+func (m *monitor) moved() {
+	m.mu.Lock()
+	restart := m.restart
+	m.mu.Unlock()
+	if restart == nil {
+		return
+	}
+	m.change(func(m *monitor) { m.follows = false })
+	restart()
 }
 
 // trouble says why nothing goes on at the moment; nil: it does.

@@ -86,6 +86,7 @@ func (p *Projection[T]) Discard(ctx context.Context, stream eventstore.StreamID)
 func (p *Projection[T]) unpark(ctx context.Context, stream eventstore.StreamID, skip bool) error {
 	for attempt := 1; ; attempt++ {
 		err := p.unparkOnce(ctx, stream, skip)
+		p.monitor.moved()
 		if !errors.Is(err, errMoved) {
 			return err
 		}
@@ -225,6 +226,7 @@ func (p *Projection[T]) RebuildStream(ctx context.Context, stream eventstore.Str
 	}
 	for attempt := 1; ; attempt++ {
 		err := p.rebuildStream(ctx, stream, forget)
+		p.monitor.moved()
 		if !errors.Is(err, errMoved) {
 			return err
 		}

@@ -44,8 +44,9 @@ type Options struct {
 	// never waits for more than are there.
 	Batch int
 	// Attempts is how often the handlers of a commit are tried, with growing
-	// pauses, until it counts as one that cannot be handled; default 5. While the
-	// database of the read model fails, attempts are not counted.
+	// pauses, until it counts as one that cannot be handled; default 8,
+	// which takes some seconds. While the database of the read model fails, or the
+	// error is a [Transient] one, attempts are not counted.
 	Attempts int
 	// Poison says what to do about a commit that cannot be handled; default:
 	// [Stop].
@@ -86,7 +87,7 @@ const (
 
 const (
 	defaultBatch    = 1000
-	defaultAttempts = 5
+	defaultAttempts = 8
 	defaultDrain    = 10 * time.Second
 	maxWorkers      = 256
 )

@@ -111,6 +111,7 @@ type rebuild[T any] struct {
 	opts   *RebuildOptions
 	began  time.Time
 	number uint64 // of the new generation; 0: it is not made yet
+	lost   bool   // the log ends before what the live generation has handled
 	done   Rebuilt
 
 	mu     sync.Mutex
@@ -205,6 +206,13 @@ func (b *rebuild[T]) aim(ctx context.Context, now current, r *run[T]) error {
 	}
 	at := lowest(live.checkpoints()).Position
 	r.replayed = at
+	if at > last { // it went on, or the log lost commits
+		if last, err = b.store.Position(ctx); err != nil {
+			return err
+		}
+		b.lost = at > last
+		at = min(at, last)
+	}
 	target := at
 	switch {
 	case b.opts.To > last:
@@ -281,6 +289,9 @@ func (b *rebuild[T]) replace(ctx context.Context, now current, r *run[T]) (over 
 		if err != nil {
 			return err
 		}
+		if b.lost {
+			reached = min(reached, at.Position)
+		}
 		if over, err = b.catchUp(ctx, tx, r, at, reached, ahead); err != nil || !over {
 			return errors.Join(err, errBehind)
 		}
@@ -301,6 +312,7 @@ func (b *rebuild[T]) replace(ctx context.Context, now current, r *run[T]) (over 
 	case err != nil:
 		return false, err
 	}
+	b.monitor.moved()
 	b.done.Position = max(b.done.Position, lowest(r.checkpoints()).Position)
 	if b.done.Parked, err = b.parkedIn(ctx, b.number); err != nil {
 		return true, err

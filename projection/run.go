@@ -75,7 +75,7 @@ func (r *run[T]) newWorker(records Records, i int) (*worker[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker[T]{run: r, key: key, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), parked: make(map[eventstore.StreamID]parked)}
+	w := &worker[T]{run: r, key: key, most: r.opts.Batch, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), parked: make(map[eventstore.StreamID]parked)}
 	if err := parse(key, raw, &w.held); err != nil {
 		return nil, err
 	}
@@ -132,6 +132,7 @@ func (r *run[T]) do(ctx context.Context, source *eventstore.Consumer) error {
 	r.source = source
 	low := lowest(r.checkpoints())
 	r.dispatched = mark{low.Position, low.Recorded}
+	r.progress()
 	reading, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	handling, release := lasting(ctx, r.opts.Drain)

@@ -30,6 +30,12 @@ func (p *Projection[T]) Run(ctx context.Context) error {
 		return fmt.Errorf("projection %s: %w", p.name, ErrRunning)
 	}
 	defer p.running.Unlock()
+	if c, ok := p.model.(claimer); ok {
+		if !c.claim(p.name) {
+			return fmt.Errorf("projection %s: on the same model: %w", p.name, ErrRunning)
+		}
+		defer c.disclaim(p.name)
+	}
 	p.monitor.state(CatchingUp, nil)
 	s := &session[T]{Projection: p}
 	for attempt := 1; ; attempt++ {
@@ -115,9 +121,9 @@ func (s *session[T]) follow(ctx context.Context) error {
 		m.status.State, m.status.Err, m.status.Generation, m.status.Position = CatchingUp, nil, now.Live, low
 	})
 	r.live = true
-	r.source = source
-	r.dispatched.position = low
-	r.progress()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer s.monitor.interruptible(func() { end(errMoved) })()
 	return r.do(ctx, source)
 }
 

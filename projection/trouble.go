@@ -23,7 +23,8 @@ type place struct{ generation, position uint64 }
 // trouble is how often a commit was tried, 0 if it failed together with others,
 // and what the last error was.
 type trouble struct {
-	attempts int
+	attempts int // that count
+	tries    int
 	err      error
 }
 
@@ -46,7 +47,12 @@ func (t *troubles) suspect(generation, position uint64) {
 
 // failed notes that a commit failed.
 func (t *troubles) failed(generation, position uint64, err error) trouble {
-	return t.note(place{generation, position}, func(t *trouble) { t.attempts++; t.err = err })
+	return t.note(place{generation, position}, func(t *trouble) {
+		t.tries, t.err = t.tries+1, err
+		if !transient(err) {
+			t.attempts++
+		}
+	})
 }
 
 func (t *troubles) note(at place, f func(*trouble)) trouble {
@@ -59,6 +65,12 @@ func (t *troubles) note(at place, f func(*trouble)) trouble {
 	f(&one)
 	t.all[at] = one
 	return one
+}
+
+// transient reports whether an error is about something that is away.
+func transient(err error) bool {
+	var t *Transient
+	return errors.As(err, &t) || errors.Is(err, eventstore.ErrUnavailable) || errors.Is(err, eventstore.ErrUnknownOutcome)
 }
 
 // over notes that commits are handled.

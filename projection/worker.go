@@ -20,6 +20,7 @@ type worker[T any] struct {
 	saved  time.Time
 	parked map[eventstore.StreamID]parked
 	calls  []call[T] // of a batch
+	most   int       // commits in a transaction, as many as there is time for
 	wake   chan struct{}
 	room   chan struct{}
 
@@ -86,14 +87,11 @@ func (w *worker[T]) take(ctx context.Context) {
 func (w *worker[T]) idle(ctx context.Context) (ended bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if ctx.Err() != nil {
-		return true
+	idle := len(w.queue) == 0 && len(w.hand) == 0
+	if idle {
+		w.handled = w.dispatched
 	}
-	if len(w.queue) > 0 || len(w.hand) > 0 {
-		return false
-	}
-	w.handled = w.dispatched
-	return w.ended
+	return idle && w.ended || ctx.Err() != nil
 }
 
 // save stores the checkpoint where only commits without handlers came after it.
@@ -123,12 +121,16 @@ func (w *worker[T]) next(to mark) (checkpoint, []byte) {
 // handle handles commits in hand, in one transaction, and drops them. It
 // returns what ends the run.
 func (w *worker[T]) handle(ctx, handling context.Context) error {
-	batch := w.troubles.cut(w.number, w.hand)
+	batch := w.troubles.cut(w.number, w.hand[:min(len(w.hand), w.most)])
 	if t := w.troubles.get(w.number, batch[0].Position); t.poison(w.opts.Attempts) {
 		return w.poisoned(handling, batch[0], t)
 	}
 	done, events, err := w.commit(handling, batch)
 	if err == nil {
+		w.most = min(2*w.most, w.opts.Batch)
+		if done < len(batch) {
+			w.most = done
+		}
 		w.settle(done, events)
 		w.troubles.over(w.number, batch[:done]...)
 		return nil
@@ -317,15 +319,15 @@ func (w *worker[T]) failed(ctx, handling context.Context, batch []eventstore.Del
 	}
 	w.monitor.failed(w.report(d, t))
 	if w.live {
-		w.monitor.trouble(fmt.Errorf("position %d, %s, attempt %d: %w", d.Position, d.Events[0].Stream, t.attempts, f.err))
+		w.monitor.trouble(fmt.Errorf("position %d, %s, attempt %d: %w", d.Position, d.Events[0].Stream, t.tries, f.err))
 		defer w.monitor.trouble(nil)
 	}
-	pause(ctx, t.attempts)
+	pause(ctx, t.tries)
 	return nil
 }
 
 func (w *worker[T]) report(d eventstore.Delivery, t trouble) Failure {
-	return Failure{Projection: w.name, Generation: w.number, Stream: d.Events[0].Stream, Position: d.Position, Attempt: t.attempts, Err: t.err}
+	return Failure{Projection: w.name, Generation: w.number, Stream: d.Events[0].Stream, Position: d.Position, Attempt: t.tries, Err: t.err}
 }
 
 // poisoned stops at a commit that cannot be handled, or parks it.
