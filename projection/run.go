@@ -29,9 +29,11 @@ type run[T any] struct {
 	tell     func(uint64) // the position that is reached; nil: nobody is
 
 	mu         sync.Mutex
-	dispatched mark // everything up to there is handled, or in a queue
-	ended      bool // and there is no more
-	events     int  // that were handled
+	dispatched mark   // everything up to there is handled, or in a queue
+	ended      bool   // and there is no more
+	events     int    // that were handled
+	told       uint64 // the position that the server was told last
+	toldAt     time.Time
 }
 
 // mark is a place in the log.
@@ -209,8 +211,10 @@ func (r *run[T]) push(ctx context.Context, d eventstore.Delivery) error {
 	r.dispatched = mark{d.Position, d.Recorded}
 	if w != nil {
 		w.queue = append(w.queue, d)
+		if len(w.queue) == 1 || w.enough() {
+			signal(w.wake)
+		}
 		r.mu.Unlock()
-		signal(w.wake)
 		return nil
 	}
 	r.mu.Unlock()
@@ -257,12 +261,26 @@ func (r *run[T]) reached() (position uint64, oldest time.Time) {
 func (r *run[T]) progress() {
 	position, oldest := r.reached()
 	if r.live {
-		r.source.Done(position)
+		if head := r.source.Head(); r.tellServer(position, head) {
+			r.source.Done(position)
+		}
 		r.monitor.reached(position, r.source.Head(), oldest, uint64(10*r.opts.Batch))
 	}
 	if r.tell != nil {
 		r.tell(position)
 	}
+}
+
+// tellServer reports whether it is time for the server to know how far it is.
+func (r *run[T]) tellServer(position, head uint64) bool {
+	const some, sometimes = 250, 100 * time.Millisecond
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if position < head && position < r.told+some && time.Since(r.toldAt) < sometimes {
+		return false
+	}
+	r.told, r.toldAt = position, time.Now()
+	return true
 }
 
 // final reports whether trying again makes no sense.

@@ -26,6 +26,7 @@ type worker[T any] struct {
 
 	// These are guarded by the run's mutex.
 	handled mark
+	waited  bool // for more
 	queue   []eventstore.Delivery
 	hand    []eventstore.Delivery
 }
@@ -35,6 +36,8 @@ const (
 	batchTime = 250 * time.Millisecond
 	// A checkpoint that only passed commits without handlers is stored so often.
 	idleTime = time.Second
+	// What is in the queue is handled after this time, though more are under way.
+	soonTime = 2 * time.Millisecond
 )
 
 // work handles what is in the queue until there is no more, or something is odd.
@@ -43,7 +46,7 @@ func (w *worker[T]) work(ctx, handling context.Context) error {
 	idle := time.NewTimer(idleTime)
 	defer idle.Stop()
 	for {
-		w.take(ctx)
+		soon := w.take(ctx)
 		for len(w.hand) > 0 && ctx.Err() == nil {
 			if err := w.handle(ctx, handling); err != nil {
 				return err
@@ -59,6 +62,9 @@ func (w *worker[T]) work(ctx, handling context.Context) error {
 			return nil
 		}
 		idle.Reset(idleTime)
+		if soon {
+			idle.Reset(soonTime)
+		}
 		select {
 		case <-w.wake:
 		case <-ctx.Done():
@@ -67,19 +73,33 @@ func (w *worker[T]) work(ctx, handling context.Context) error {
 	}
 }
 
-// take takes the next batch from the queue.
-func (w *worker[T]) take(ctx context.Context) {
+// take takes the next batch from the queue. If that is a small one, and more are
+// under way, it takes none, once.
+func (w *worker[T]) take(ctx context.Context) (soon bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if ctx.Err() != nil || len(w.hand) > 0 {
-		return
+	if ctx.Err() != nil || len(w.hand) > 0 || len(w.queue) == 0 {
+		return false
 	}
+	if !w.enough() && !w.waited && !w.ended {
+		w.waited = true
+		return true
+	}
+	w.waited = false
 	n := min(len(w.queue), w.opts.Batch)
 	w.hand, w.queue = w.queue[:n:n], w.queue[n:]
 	signal(w.room)
 	if len(w.queue) > 0 {
 		signal(w.wake)
 	}
+	return false
+}
+
+// enough reports whether it is time to handle what is in the queue: it is enough for
+// a transaction of its own, or the last there is. The run is locked.
+func (w *worker[T]) enough() bool {
+	const part = 4 // of the largest batch
+	return len(w.queue) >= w.opts.Batch/part || w.dispatched.position >= w.source.Head()
 }
 
 // idle reports whether the work is done, and notes that everything is handled

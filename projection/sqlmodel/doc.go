@@ -54,7 +54,8 @@
 // and the database would go on.
 //
 // To make new views PostgreSQL waits until those who read the old ones have ended
-// their transactions, and others who come wait meanwhile. Rights on the old views,
+// their transactions, and others who come wait meanwhile. A query of several views at that
+// moment may end with an error about a deadlock, and is then to be tried again. Rights on the old views,
 // and what was made from them, do not carry over: grant rights by ALTER DEFAULT
 // PRIVILEGES, and drop other views of them before a rebuild ends, or it fails. A
 // transaction of several statements that began before, and is of isolation repeatable

@@ -59,10 +59,10 @@ func createRecords(ctx context.Context, db *sql.DB) error {
 	if err == nil {
 		return nil
 	}
-	if _, missing := db.ExecContext(ctx, "DELETE FROM headwater_projections WHERE 1 = 0"); missing == nil {
-		return nil
+	if _, missing := db.ExecContext(ctx, "SELECT key FROM headwater_projections WHERE 1 = 0"); missing != nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // writesInParallel reports whether the database lets several transactions write at the
@@ -104,14 +104,15 @@ func (m *Model) Update(ctx context.Context, name string, f func(projection.Tx[*T
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // after the commit it does nothing
-	t := newTransaction(m, &conn{ctx: ctx, tx: tx}, name)
+	c := &conn{ctx: ctx, tx: tx}
+	t := newTransaction(m, c, name)
 	if err := f(t); err != nil {
 		return err
 	}
 	if err := t.finish(); err != nil {
 		return err
 	}
-	return tx.Commit()
+	return c.why(tx.Commit())
 }
 
 // belongsTo says whose the model is, once: the tables of another projection would be

@@ -3,6 +3,7 @@ package sqlmodel
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 )
 
@@ -90,9 +91,18 @@ func (c *conn) queryRow(query string, args ...any) *sql.Row {
 
 // failed ends the transaction if there is an error.
 func (c *conn) failed(err error) error {
-	if err != nil {
-		c.err = err
-		_ = c.tx.Rollback() // it may have failed with the connection
+	if err == nil {
+		return nil
+	}
+	c.err = c.why(err)
+	_ = c.tx.Rollback() // it may have failed with the connection
+	return c.err
+}
+
+// why says why a transaction is over that nobody here has ended: its context has.
+func (c *conn) why(err error) error {
+	if errors.Is(err, sql.ErrTxDone) && c.ctx.Err() != nil {
+		return c.ctx.Err()
 	}
 	return err
 }
