@@ -292,8 +292,8 @@ func (b *rebuild[T]) replace(ctx context.Context, now current, r *run[T]) (over 
 		if b.lost {
 			reached = min(reached, at.Position)
 		}
-		if over, err = b.catchUp(ctx, tx, r, at, reached, ahead); err != nil || !over {
-			return errors.Join(err, errBehind)
+		if err := b.catchUp(ctx, tx, r, at, reached, ahead); err != nil {
+			return err
 		}
 		g, _, err := load[generation](tx, generationKey(b.number))
 		if err != nil {
@@ -307,7 +307,7 @@ func (b *rebuild[T]) replace(ctx context.Context, now current, r *run[T]) (over 
 	})
 	var f *failure
 	switch {
-	case err == errBehind || errors.As(err, &f):
+	case errors.Is(err, errBehind) || errors.As(err, &f):
 		return false, nil // by the usual way
 	case err != nil:
 		return false, err
@@ -348,7 +348,10 @@ func (b *rebuild[T]) ahead(ctx context.Context, at checkpoint) (batch []eventsto
 
 // catchUp handles the commits up to where the live generation is, if they are at
 // hand.
-func (b *rebuild[T]) catchUp(ctx context.Context, tx Tx[T], r *run[T], at checkpoint, reached uint64, ahead []eventstore.Delivery) (bool, error) {
+func (b *rebuild[T]) catchUp(ctx context.Context, tx Tx[T], r *run[T], at checkpoint, reached uint64, ahead []eventstore.Delivery) error {
+	if at.Position+uint64(len(ahead)) < reached {
+		return errBehind
+	}
 	r.replayed = max(r.replayed, reached)
 	for _, d := range ahead {
 		if d.Position > reached {
@@ -361,26 +364,23 @@ func (b *rebuild[T]) catchUp(ctx context.Context, tx Tx[T], r *run[T], at checkp
 		w := r.worker(d.Events[0].Stream)
 		t, err := w.decode([]eventstore.Delivery{d})
 		if err != nil {
-			return false, err
+			return err
 		}
 		if _, _, err := w.apply(ctx, tx, t, time.Now()); err != nil {
-			return false, err
+			return err
 		}
 		for _, p := range t.waiting {
 			w.parked[p.stream] = p.parked
 		}
 	}
-	if at.Position < reached {
-		return false, nil
-	}
 	for _, w := range r.workers {
 		at.Changes = w.held.Changes
 		if err := swap(tx, w.key, w.raw, encode(at)); err != nil {
-			return false, err
+			return err
 		}
 		w.held = at
 	}
-	return true, nil
+	return nil
 }
 
 // retire ends what is projected to a generation, and returns how far it came.
