@@ -208,7 +208,7 @@ func (w *worker[T]) applyAll(ctx context.Context, data T, t *todo[T]) error {
 	next := 0
 	for i, d := range t.batch {
 		for ; next < t.ends[i]; next++ {
-			if err := t.calls[next].do(ctx, data, w.number, d.Position <= w.replayed); err != nil {
+			if err := t.calls[next].do(w.caused(ctx, t.calls[next]), data, w.number, d.Position <= w.replayed); err != nil {
 				return &failure{i, err}
 			}
 		}

@@ -295,7 +295,7 @@ func (w *worker[T]) apply(ctx context.Context, tx Tx[T], t *todo[T], start time.
 	next, waits := 0, 0
 	for i, d := range t.batch {
 		for ; next < t.ends[i]; next++ {
-			if err := t.calls[next].do(ctx, data, w.number, d.Position <= w.replayed); err != nil {
+			if err := t.calls[next].do(w.caused(ctx, t.calls[next]), data, w.number, d.Position <= w.replayed); err != nil {
 				if i > 0 && w.traits.Outside {
 					return i, events, nil // what is done stays done
 				}
@@ -315,6 +315,15 @@ func (w *worker[T]) apply(ctx context.Context, tx Tx[T], t *todo[T], start time.
 	}
 	t.waiting = t.waiting[:waits]
 	return done, events, nil
+}
+
+// caused returns the context of a handler whose effect may be a command: what that
+// appends says which event it is because of.
+func (w *worker[T]) caused(ctx context.Context, c call[T]) context.Context {
+	if w.traits.Outside {
+		return eventstore.CausedBy(ctx, c.stored)
+	}
+	return ctx
 }
 
 // failed decides what to do about a commit that could not be handled: to try again
