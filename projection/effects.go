@@ -104,6 +104,9 @@ func (t *effectsTx) Get(key string) ([]byte, error) {
 	if value, ok := t.written[key]; ok {
 		return value, nil
 	}
+	if value, ok := t.read[key]; ok {
+		return value, nil
+	}
 	value, err := t.get(key)
 	if err == nil {
 		t.read[key] = bytes.Clone(value)

@@ -264,15 +264,15 @@ func (t *fakeTx) number(generation uint64) uint64 {
 }
 
 func (t *fakeTx) Create(generation uint64) error {
-	data, there := t.state.data[t.number(generation)]
+	_, there := t.state.data[t.number(generation)]
 	switch {
-	case there && t.f.fault == "makes anew":
 	case there && t.f.fault == "has one generation":
 		return nil
-	case there:
+	case there && t.f.fault != "makes anew":
 		return errors.New("it is there")
 	}
-	if data = (words{}); t.f.fault == "begins with what was" {
+	data := words{}
+	if t.f.fault == "begins with what was" {
 		for _, was := range t.state.data {
 			maps.Copy(data, was)
 		}

@@ -38,11 +38,14 @@
 // rebuilds: readers may find no view for a moment, and a crash at that moment leaves
 // it so.
 //
-// In PostgreSQL any isolation will do; the default, read committed, lets workers wait
-// for each other instead of fail. SQLite has one transaction at a time that writes,
-// so there a projection has one worker; the model finds that out by itself. Open the
-// database with write-ahead logging, so that readers and the writer do not wait for
-// each other, and with patience for other processes that write, for example as
+// PostgreSQL is to have its default isolation, read committed. At a stricter one workers
+// fail instead of waiting for each other, and are tried again; and readers, see below, may
+// find the views of a new generation without its last rows.
+//
+// SQLite has one transaction at a time that writes, so there a projection has one
+// worker; the model finds that out by itself. Open the database with write-ahead
+// logging, so that readers and the writer do not wait for each other, and with patience
+// for other processes that write, for example as
 // "file:sales.db?_journal_mode=WAL&_busy_timeout=10000".
 //
 // # Limits
@@ -53,13 +56,14 @@
 // A statement that failed ends the transaction, also if the handler ignores the error
 // and the database would go on.
 //
-// To make new views PostgreSQL waits until those who read the old ones have ended
-// their transactions, and others who come wait meanwhile. A query of several views at that
-// moment may end with an error about a deadlock, and is then to be tried again. Rights on the old views,
-// and what was made from them, do not carry over: grant rights by ALTER DEFAULT
-// PRIVILEGES, and drop other views of them before a rebuild ends, or it fails. A
-// transaction of several statements that began before, and is of isolation repeatable
-// read or stricter, may find the new view and not yet its rows.
+// To make new views PostgreSQL waits until those who read the old ones have ended their
+// transactions, and others who come wait meanwhile. A query of several views at that
+// moment may end with an error about a deadlock, and is then to be tried again. Rights
+// on the old views, and what was made from them, do not carry over: grant rights by
+// ALTER DEFAULT PRIVILEGES, and drop other views of them before a rebuild ends, or it
+// fails. A reader whose transaction is of isolation repeatable read or stricter, and
+// began before that moment, finds the new views, and of their rows those that were there
+// when it began.
 //
 // If the statements that create the tables change, raise the version of the
 // projection, see [projection.Options]: tables that are there stay as they are.

@@ -38,6 +38,9 @@ func (t *transaction) finish() error {
 // Data returns what handlers change a generation with. Workers do not wait for each other
 // here.
 func (t *transaction) Data(generation uint64) (*Tx, error) {
+	if err := t.lock(); err != nil {
+		return nil, err
+	}
 	there, err := t.own.peek(generationKey(generation))
 	if err != nil {
 		return nil, err

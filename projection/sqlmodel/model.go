@@ -107,7 +107,7 @@ func (m *Model) Update(ctx context.Context, name string, f func(projection.Tx[*T
 	c := &conn{ctx: ctx, tx: tx}
 	t := newTransaction(m, c, name)
 	if err := f(t); err != nil {
-		return err
+		return c.because(err)
 	}
 	if err := t.finish(); err != nil {
 		return err

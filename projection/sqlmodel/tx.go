@@ -106,3 +106,12 @@ func (c *conn) why(err error) error {
 	}
 	return err
 }
+
+// because adds to an error that only says that the transaction is over which statement
+// ended it.
+func (c *conn) because(err error) error {
+	if c.err != nil && errors.Is(err, sql.ErrTxDone) {
+		return errors.Join(err, c.err)
+	}
+	return err
+}
