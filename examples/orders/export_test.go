@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
 
 	"github.com/headwater-go/headwater/examples/orders/order"
+	"github.com/headwater-go/headwater/projection"
+	"go.etcd.io/bbolt"
 )
 
 // Main is the program.
@@ -58,6 +62,21 @@ func (b Batch) Problems(file string) (n int) {
 func (b Batch) Refused() error {
 	for _, e := range b.b.good() {
 		if _, err := e.place.Decide(order.Order{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Projections calls f for each projection of the shop in a folder.
+func Projections(ctx context.Context, dir string, f func(*projection.Projection[*bbolt.Bucket]) error) (err error) {
+	m, closeAll, err := visitModels(ctx, dir, policy{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAll()) }()
+	for _, r := range readModels {
+		if err := f(m.projections[r.name]); err != nil {
 			return err
 		}
 	}

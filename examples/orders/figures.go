@@ -2,12 +2,10 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"slices"
-	"time"
 
-	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/examples/orders/order"
+	"go.etcd.io/bbolt"
 )
 
 // figures is what the report says. reportUsage says what is counted.
@@ -31,88 +29,55 @@ type topEntry struct {
 // topLength is how many of the best customers the report names.
 const topLength = 5
 
-// record is an order and what the report needs to know beside its state.
-type record struct {
-	order   order.Order
-	shipped time.Time
-}
-
-// figures folds the whole log, which is the simplest way to ask a question
-// about all orders. It costs more the longer the log becomes; a projection
-// answers from what it keeps up to date.
-func (s *shop) figures(ctx context.Context) (*figures, error) {
-	records := make(map[string]record)
-	for e, err := range s.log.Log(ctx, 0, nil) {
+// figures adds up what the read models hold. To fold the whole log for a question
+// would cost more the longer that becomes.
+func (m *models) figures() (*figures, error) {
+	f := &figures{}
+	for _, r := range readModels {
+		err := m.file.View(r.name, func(b *bbolt.Bucket) error { return r.report(f, b) })
 		if err != nil {
 			return nil, err
 		}
-		if e.Stream.Kind != order.Kind {
-			continue
-		}
-		r, err := records[e.Stream.ID].after(e)
-		if err != nil {
-			return nil, err
-		}
-		records[e.Stream.ID] = r
 	}
-	return count(records)
-}
-
-func (r record) after(e eventstore.Event) (record, error) {
-	event, err := order.Codec.Decode(e)
-	if err != nil {
-		return r, err
-	}
-	if _, ok := event.(order.Shipped); ok {
-		r.shipped = e.Time
-	}
-	r.order = r.order.Evolve(event)
-	return r, nil
-}
-
-// late reports whether the order was shipped on a day after the required one.
-func (r record) late() bool {
-	return r.order.Shipped && r.shipped.Truncate(24*time.Hour).After(r.order.Required)
-}
-
-func count(records map[string]record) (*figures, error) {
-	f := &figures{Orders: len(records)}
-	var gross, net order.Money
-	nets := make(map[string]order.Money) // by customer
-	customers := make(map[string]bool)
-	for _, r := range records {
-		f.add(r)
-		customers[r.order.Customer] = true
-		if r.order.Cancelled {
-			continue
-		}
-		g, n, err := r.order.Amounts()
-		if err != nil {
-			return nil, err
-		}
-		if gross, err = gross.Plus(g); err != nil {
-			return nil, err
-		}
-		net += n // at most gross, here and for each customer
-		nets[r.order.Customer] += n
-	}
-	f.Customers = len(customers)
-	f.GrossRevenue, f.NetRevenue = gross.Fixed(2), net.Fixed(4)
-	f.Top = top(nets)
 	return f, nil
 }
 
-func (f *figures) add(r record) {
-	f.Lines += len(r.order.Lines)
-	switch {
-	case r.order.Shipped:
-		f.Shipped++
-	case !r.order.Cancelled:
+func (f *figures) readDays(b *bbolt.Bucket) error {
+	var all sales
+	err := each(b, salesPrefix, func(_ string, day sales) error { return all.add(day) })
+	f.Orders, f.Lines = all.Orders, all.Lines
+	f.GrossRevenue, f.NetRevenue = all.Gross.Fixed(2), all.Net.Fixed(4)
+	return err
+}
+
+func (f *figures) readCustomers(b *bbolt.Bucket) error {
+	nets := make(map[string]order.Money)
+	err := each(b, salesPrefix, func(customer string, s sales) error {
+		f.Customers++
+		if s.Orders > s.Cancelled {
+			nets[customer] = s.Net
+		}
+		return nil
+	})
+	f.Top = top(nets)
+	return err
+}
+
+func (f *figures) readOpen(b *bbolt.Bucket) error {
+	return each(b, openPrefix, func(string, openOrder) error {
 		f.Open++
+		return nil
+	})
+}
+
+func (f *figures) readLate(b *bbolt.Bucket) (err error) {
+	if f.Shipped, _, err = get[int](b, shippedKey); err != nil {
+		return err
 	}
-	if r.late() {
+	return each(b, latePrefix, func(string, delivery) error {
 		f.Late++
-	}
+		return nil
+	})
 }
 
 // top returns the best customers, of the same amount in alphabetical order.

@@ -21,7 +21,7 @@ const northwind = "../../../shared/data/northwind"
 var northwindFigures = figures{
 	Orders: 830, Lines: 2155, Customers: 89, Shipped: 809, Open: 21, Late: 37,
 	GrossRevenue: "1354458.59", NetRevenue: "1265793.0395",
-	Top: []struct{ Customer, Net string }{
+	Top: []best{
 		{"QUICK", "110277.3050"}, {"ERNSH", "104874.9785"}, {"SAVEA", "104361.9500"},
 		{"RATTC", "51097.8005"}, {"HUNGO", "49979.9050"},
 	},

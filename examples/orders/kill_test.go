@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
 )
 
@@ -97,6 +96,35 @@ func TestImportKilled(t *testing.T) {
 	requireContains(t, succeed(t, args...), "nothing new\n")
 }
 
+// TestReportKilled kills reports while they bring the read models up to date. Each
+// goes on where the one before was, and the last one must be right.
+func TestReportKilled(t *testing.T) {
+	t.Parallel()
+	rng := newRand(t)
+	dir := filepath.Join(t.TempDir(), "data")
+	succeed(t, generatedImport(t, dir)...)
+	want := folded(t, dir, nil)
+	reference := filepath.Join(t.TempDir(), "reference")
+	if err := os.CopyFS(reference, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if out, err := child(t, "report", "-data", reference).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	took := time.Since(begun)
+	for _, moment := range moments(rng, 8) {
+		cmd := child(t, "report", "-data", dir)
+		start(t, cmd)
+		timer := time.AfterFunc(time.Duration(moment*float64(took)), func() { cmd.Process.Kill() })
+		t.Logf("kill at %.3f of the report: %v", moment, cmd.Wait())
+		timer.Stop()
+	}
+	if got := reported(t, dir); !reflect.DeepEqual(got, want) {
+		t.Errorf("the report is %+v\nwant %+v", got, want)
+	}
+}
+
 func newRand(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := rand.Uint64()
@@ -166,30 +194,19 @@ func fraction(progress string) float64 {
 // verifies. A server that was killed must have let go of the folder.
 func contents(t *testing.T, dir string) []string {
 	t.Helper()
-	server, err := embedded.Start(t.Context(), dir, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	nc, err := server.Connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	log, err := eventstore.Open(t.Context(), nc, "shop", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	report, err := log.Verify(t.Context(), nil)
-	if err != nil || len(report.Damage) > 0 {
-		t.Fatalf("verify: %v %v", err, report)
-	}
 	var events []string
-	for e, err := range log.Log(t.Context(), 0, nil) {
-		if err != nil {
-			t.Fatal(err)
+	onLog(t, dir, func(log *eventstore.Store) {
+		report, err := log.Verify(t.Context(), nil)
+		if err != nil || len(report.Damage) > 0 {
+			t.Fatalf("verify: %v %v", err, report)
 		}
-		events = append(events, fmt.Sprint(e.Position, e.Stream, e.Version, e.Time, e.ID(), e.Type, string(e.Data)))
-	}
+		for e, err := range log.Log(t.Context(), 0, nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			events = append(events, fmt.Sprint(e.Position, e.Stream, e.Version, e.Time, e.ID(), e.Type, string(e.Data)))
+		}
+	})
 	return events
 }
 

@@ -7,7 +7,9 @@
 // The domain is in package order. The files here are what a program needs
 // around it: a store (shop.go), a guided run (tour.go), an import that can be
 // broken off at any moment and repeated (import.go), and ways to look at what
-// is there (show.go, history.go, report.go).
+// is there (show.go, history.go). What is asked of all orders is answered by
+// read models (models.go; sales.go, open.go and late.go), which projections keep
+// up to date (list.go, report.go).
 package main
 
 import (
@@ -33,6 +35,7 @@ Commands:
     show       print an order, as it is or as it was
     history    print the events of an order
     report     print figures of all orders
+    list       list a read model: sales by day or customer, open or late orders
 
 'orders COMMAND -h' tells more about one. The exit status is 0, 1 if something
 failed, 2 if the command line is wrong, and 130 after Ctrl-C.
@@ -43,6 +46,7 @@ Examples:
     go run ./examples/orders import -orders orders.csv -lines order-details.csv
     go run ./examples/orders history 10248
     go run ./examples/orders report -json
+    go run ./examples/orders list open-orders
 `
 
 // console is where a command writes: what it was asked for, and complaints.
@@ -55,6 +59,7 @@ var commands = map[string]func(context.Context, console, []string) error{
 	"show":    show,
 	"history": history,
 	"report":  report,
+	"list":    list,
 }
 
 func main() {

@@ -67,6 +67,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
 		{"-h"}, {"--help"}, {"help"},
 		{"import", "-h"}, {"show", "-h"}, {"history", "-help"}, {"report", "1", "--help"},
+		{"list", "-h"},
 	} {
 		out := succeed(t, args...)
 		requireContains(t, out, "Usage:", "Example", "go run ./examples/orders")
@@ -86,6 +87,8 @@ func TestWrongCommandLine(t *testing.T) {
 		{[]string{"show", "1", "-at", "last"}, `invalid value "last" for flag -at`},
 		{[]string{"history", "1", "-dta", "x"}, "flag provided but not defined: -dta"},
 		{[]string{"report", "all"}, `report has an argument too many: "all"`},
+		{[]string{"report", "-on-poison", "parc"}, `invalid value "parc" for flag -on-poison: it is neither stop nor park`},
+		{[]string{"list", "shipped-orders"}, `there is no read model "shipped-orders"`},
 		{[]string{"import", "-orders", "x"}, "import needs both -orders and -lines"},
 	} {
 		r := run(test.args...)

@@ -49,9 +49,13 @@ func tour(ctx context.Context, c console) (err error) {
 	if err := g.hurry(ctx); err != nil {
 		return err
 	}
+	if err := g.ask(ctx); err != nil {
+		return err
+	}
 	g.say("Look around for yourself:")
 	fmt.Fprintf(g.w, `  go run ./examples/orders history -data %[1]s %[2]s
   go run ./examples/orders show -data %[1]s %[2]s -at 3
+  go run ./examples/orders list -data %[1]s sales-by-customer
   go run ./examples/orders -h
 `, dir, tourID)
 	return nil

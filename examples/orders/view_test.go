@@ -52,7 +52,7 @@ func requireFailure(t *testing.T, want string, args ...string) {
 func TestLookMakesNoFolder(t *testing.T) {
 	t.Parallel()
 	missing, empty := filepath.Join(t.TempDir(), "dta"), t.TempDir()
-	for _, args := range [][]string{{"show", "1"}, {"history", "1"}, {"report"}} {
+	for _, args := range [][]string{{"show", "1"}, {"history", "1"}, {"report"}, {"list", "open-orders"}} {
 		requireFailure(t, "orders: there is no folder "+missing+": name the one to look at with -data, or import orders into it first\n",
 			append(args, "-data", missing)...)
 		requireFailure(t, "orders: the folder "+empty+" holds no orders: import some into it first, or name another with -data\n",
@@ -70,12 +70,20 @@ func TestLookMakesNoFolder(t *testing.T) {
 type figures struct {
 	Orders, Lines, Customers, Shipped, Open, Late int
 	GrossRevenue, NetRevenue                      string
-	Top                                           []struct{ Customer, Net string }
+	Top                                           []best
 }
 
-func reported(t *testing.T, dir string) (f figures) {
+type best struct{ Customer, Net string }
+
+// reported returns the figures of a report without complaints.
+func reported(t *testing.T, dir string, flags ...string) figures {
 	t.Helper()
-	if err := json.Unmarshal([]byte(succeed(t, "report", "-json", "-data", dir)), &f); err != nil {
+	return parsed(t, succeed(t, append([]string{"report", "-json", "-data", dir}, flags...)...))
+}
+
+func parsed(t *testing.T, report string) (f figures) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(report), &f); err != nil {
 		t.Fatal(err)
 	}
 	return f
