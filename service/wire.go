@@ -1,0 +1,333 @@
+package service
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/headwater-go/headwater/eventstore"
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	hdrAggregate = "Hw-Aggregate-Id"
+	hdrCommand   = "Hw-Command-Id"
+	hdrTimeout   = "Hw-Timeout-Ms"
+	hdrNotBefore = "Hw-Not-Before"
+
+	hdrTraceParent = "traceparent"
+	hdrTraceState  = "tracestate"
+)
+
+// metadataHeaders are the headers of metadata that is text of any kind. No others
+// are taken from a request.
+var metadataHeaders = [...]struct{ header, key string }{
+	{"Hw-Correlation-Id", eventstore.CorrelationID},
+	{"Hw-Causation-Id", eventstore.CausationID},
+	{"Hw-User", eventstore.User},
+}
+
+const (
+	maxValue      = 255 // bytes of a value in a header
+	maxTraceState = 512 // bytes, as W3C says
+)
+
+// A request is one that a responder got.
+type request struct {
+	msg     *nats.Msg
+	stream  eventstore.StreamID // of a command, once it is known
+	largest int                 // bytes of an answer
+	log     *slog.Logger
+}
+
+// target reads a command, and its aggregate's id and its own.
+func (r *request) target(command any) (id, commandID string, err error) {
+	if id, err = text(r.msg.Header, hdrAggregate); err != nil {
+		return "", "", err
+	}
+	if id == "" {
+		return "", "", &eventstore.InvalidError{What: "header " + hdrAggregate, Reason: "is missing"}
+	}
+	if commandID, err = text(r.msg.Header, hdrCommand); err != nil {
+		return "", "", err
+	}
+	return id, commandID, decodeStrictly(r.msg.Data, command)
+}
+
+// metadata returns what the headers say for the commit.
+func metadata(h nats.Header) (map[string]string, error) {
+	var found map[string]string
+	set := func(key, value string) {
+		if found == nil {
+			found = make(map[string]string)
+		}
+		found[key] = value
+	}
+	for _, m := range metadataHeaders {
+		switch value, err := text(h, m.header); {
+		case err != nil:
+			return nil, err
+		case value != "":
+			set(m.key, value)
+		}
+	}
+	// Who follows traces is not to break what is traced.
+	if parent, err := single(h, hdrTraceParent); err == nil && isTraceParent(parent) {
+		set(eventstore.TraceParent, parent)
+		if state, err := single(h, hdrTraceState); err == nil && state != "" && isTraceState(state) {
+			set(eventstore.TraceState, state)
+		}
+	}
+	return found, nil
+}
+
+// setMetadata is the inverse of metadata. It refuses what that does not take.
+func setMetadata(h nats.Header, values map[string]string) error {
+	for key, value := range values {
+		switch key {
+		case eventstore.TraceParent:
+			h[hdrTraceParent] = []string{value}
+			continue
+		case eventstore.TraceState:
+			h[hdrTraceState] = []string{value}
+			continue
+		}
+		header := ""
+		for _, m := range metadataHeaders {
+			if m.key == key {
+				header = m.header
+			}
+		}
+		if header == "" {
+			return &eventstore.InvalidError{What: "metadata key", Value: clip(key, maxValue), Reason: "is not one that goes with a request"}
+		}
+		if err := setText(h, header, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isTraceParent reports whether s is a W3C traceparent of the version that it says.
+func isTraceParent(s string) bool {
+	if len(s) != 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; i != 2 && i != 35 && i != 52 && !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
+			return false
+		}
+	}
+	return s[:2] != "ff" && strings.Trim(s[3:35], "0") != "" && strings.Trim(s[36:52], "0") != ""
+}
+
+func isTraceState(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return len(s) <= maxTraceState
+}
+
+// timeout returns for how long whoever asks waits, at most a limit.
+func timeout(h nats.Header, limit time.Duration) (time.Duration, error) {
+	value, err := single(h, hdrTimeout)
+	if err != nil || value == "" {
+		return limit, err
+	}
+	ms, err := strconv.ParseUint(value, 10, 63)
+	if err != nil || ms == 0 {
+		return 0, &eventstore.InvalidError{What: "header " + hdrTimeout, Value: clip(value, maxValue), Reason: "is not a positive number of milliseconds"}
+	}
+	if ms >= uint64(limit.Milliseconds()) {
+		return limit, nil
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// notBefore returns what a query is to wait for, if anything.
+func (r *request) notBefore() (at eventstore.Revision, asked bool, err error) {
+	value, err := single(r.msg.Header, hdrNotBefore)
+	if err != nil || value == "" {
+		return at, false, err
+	}
+	if position, err := strconv.ParseUint(value, 10, 64); err == nil {
+		return eventstore.Revision{Position: position}, true, nil
+	}
+	data, err := base64.RawURLEncoding.DecodeString(value)
+	if err == nil {
+		err = at.UnmarshalBinary(data)
+	}
+	if err != nil {
+		return at, false, &eventstore.InvalidError{What: "header " + hdrNotBefore, Value: clip(value, maxValue), Reason: "is neither a position nor a revision"}
+	}
+	return at, true, nil
+}
+
+func encodeRevision(at eventstore.Revision) string {
+	data, _ := at.MarshalBinary() // there is no error
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+// single returns the value of a header that is there once or not at all: of two,
+// who checks one and who uses another would not see the same.
+func single(h nats.Header, name string) (string, error) {
+	values := h[name]
+	switch len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		return values[0], nil
+	}
+	return "", &eventstore.InvalidError{What: "header " + name, Reason: "is there more than once"}
+}
+
+// text returns the text that a header holds, "" if it is not there.
+func text(h nats.Header, name string) (string, error) {
+	value, err := single(h, name)
+	if err != nil || value == "" {
+		return "", err
+	}
+	decoded, err := url.PathUnescape(value)
+	if err != nil {
+		return "", &eventstore.InvalidError{What: "header " + name, Value: clip(value, maxValue), Reason: "is not percent-encoded as a URL's path is"}
+	}
+	return decoded, checkText("header "+name, decoded)
+}
+
+// setText sets a header to a text, which may be empty.
+func setText(h nats.Header, name, value string) error {
+	if value == "" {
+		return nil
+	}
+	h[name] = []string{url.PathEscape(value)}
+	return checkText("header "+name, value)
+}
+
+func checkText(what, s string) error {
+	invalid := func(reason string) error {
+		return &eventstore.InvalidError{What: what, Value: clip(s, maxValue), Reason: reason}
+	}
+	switch {
+	case len(s) > maxValue:
+		return invalid(fmt.Sprintf("is over %d bytes", maxValue))
+	case !utf8.ValidString(s):
+		return invalid("is not valid UTF-8")
+	case strings.ContainsFunc(s, isControl):
+		return invalid("has a control character")
+	}
+	return nil
+}
+
+func isControl(r rune) bool { return r < ' ' || 0x7f <= r && r <= 0x9f }
+
+// checkWord refuses what is not plainly one token of a subject.
+func checkWord(what, s string) error {
+	if s == "" || len(s) > 64 || strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_')
+	}) {
+		return &eventstore.InvalidError{What: what, Value: s, Reason: "must be 1 to 64 letters, digits, '-' and '_'"}
+	}
+	return nil
+}
+
+// decodeStrictly reads JSON that is one value and has no field that v has not.
+func decodeStrictly(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return malformed(err)
+	}
+	if len(bytes.TrimSpace(data[d.InputOffset():])) > 0 {
+		return malformed(errors.New("something follows it"))
+	}
+	return nil
+}
+
+// malformed says what is wrong with a request, without what only those know who
+// have the program's text.
+func malformed(err error) error {
+	reason := "is not that of this request: " + clip(strings.TrimPrefix(err.Error(), "json: "), maxValue)
+	var syntax *json.SyntaxError
+	var mistyped *json.UnmarshalTypeError
+	switch {
+	case errors.Is(err, io.EOF):
+		reason = "is empty"
+	case errors.As(err, &syntax), errors.Is(err, io.ErrUnexpectedEOF):
+		reason = "is malformed: " + err.Error()
+	case errors.As(err, &mistyped):
+		reason = fmt.Sprintf("has the wrong type of value, a JSON %s, in field %q", clip(mistyped.Value, 32), clip(mistyped.Field, maxValue))
+	}
+	return &eventstore.InvalidError{What: "JSON of the request", Reason: reason}
+}
+
+// done is the answer to a command that was applied.
+type done struct {
+	Version  uint64          `json:"version"`
+	Position uint64          `json:"position"`
+	CommitID string          `json:"commit_id"`
+	Replayed bool            `json:"replayed,omitempty"`
+	Revision string          `json:"revision"`
+	State    json.RawMessage `json:"state,omitempty"`
+}
+
+func newDone(at eventstore.Revision) done {
+	return done{at.Version, at.Position, at.CommitID, at.Replayed, encodeRevision(at), nil}
+}
+
+func (d done) encode() []byte {
+	data, err := json.Marshal(d)
+	if err != nil {
+		panic(err) // only the state could be wrong, and json made it
+	}
+	return data
+}
+
+// parseDone reads such an answer. What the revision says, nothing else needs to say.
+func parseDone(data []byte) (at eventstore.Revision, state json.RawMessage, err error) {
+	var d struct {
+		Replayed bool            `json:"replayed"`
+		Revision string          `json:"revision"`
+		State    json.RawMessage `json:"state"`
+	}
+	if err := json.Unmarshal(data, &d); err != nil {
+		return at, nil, errors.New("the answer is not that to a command")
+	}
+	binary, err := base64.RawURLEncoding.DecodeString(d.Revision)
+	if err == nil {
+		err = at.UnmarshalBinary(binary)
+	}
+	if err != nil {
+		return eventstore.Revision{}, nil, errors.New("the answer has no valid revision")
+	}
+	at.Replayed = d.Replayed
+	return at, d.State, nil
+}
+
+// clip returns the text in one line of valid UTF-8, at most so many bytes and '…'.
+func clip(s string, most int) string {
+	long := len(s) > most
+	if long {
+		s = s[:most]
+	}
+	s = strings.Map(func(r rune) rune {
+		if isControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
+	if long {
+		s += "…"
+	}
+	return s
+}
