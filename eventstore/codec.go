@@ -84,6 +84,21 @@ func (c *JSONCodec[E]) Encode(event E) (EventData, error) {
 	return EventData{Type: name, ContentType: jsonContentType, Data: data}, nil
 }
 
+// TypeOf returns the Go type of the events that Decode makes of stored ones of an
+// event type, and whether the codec knows it: so whoever has no use for that type
+// need not decode them.
+func (c *JSONCodec[E]) TypeOf(eventType string) (reflect.Type, bool) {
+	for {
+		up, ok := c.upcasts[eventType]
+		if !ok {
+			break
+		}
+		eventType = up.toName
+	}
+	t, ok := c.types[eventType]
+	return t, ok
+}
+
 // Decode returns the event that a stored one is, brought up to date by the
 // codec's upcasts. The error matches [ErrUnknownType] for a type that the codec
 // does not know, and otherwise says why the data is not that of its type.

@@ -23,6 +23,8 @@ var (
 	ErrNotParked = errors.New("not parked")
 	// ErrNoGeneration: there is no such generation of the read model.
 	ErrNoGeneration = errors.New("no such generation")
+	// ErrDamaged: the file of read models is damaged, or no such file.
+	ErrDamaged = errors.New("file of read models is damaged")
 	// ErrLocked: another process has the file of read models open.
 	ErrLocked = errors.New("file of read models is in use")
 )
@@ -72,7 +74,7 @@ type StoppedError struct {
 }
 
 func (e *StoppedError) Error() string {
-	return fmt.Sprintf("projection %s stopped at position %d, %s version %d, after %d attempts: %v",
+	return fmt.Sprintf("projection %s stopped at position %d, %s version %d, attempt %d: %v",
 		e.Projection, e.Position, e.Stream, e.Version, e.Attempts, e.Err)
 }
 
@@ -104,7 +106,7 @@ type BehindError struct {
 	Projection string
 	Wanted     uint64 // position
 	At         uint64 // position
-	Err        error  // why the wait ended
+	Err        error  // why the wait ended, and what the projection has trouble with
 }
 
 func (e *BehindError) Error() string {

@@ -25,11 +25,17 @@ type File struct {
 
 // OpenFile opens the file of read models at path, and creates it where there is
 // none. Close it in the end. If another process has it open the error matches
-// [ErrLocked].
+// [ErrLocked], and if it is not a file of bbolt, or its first pages are damaged,
+// [ErrDamaged].
 func OpenFile(path string) (*File, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond}) // one try
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w: another process has it open, or this one for a second time; each needs a file of its own", path, ErrLocked)
+	}
+	for _, damage := range []error{bolterrors.ErrInvalid, bolterrors.ErrChecksum, bolterrors.ErrVersionMismatch} {
+		if errors.Is(err, damage) {
+			return nil, fmt.Errorf("%s: %w: %w; remove it, and the read models are built again from the log", path, ErrDamaged, err)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read models: %s: %w", path, err)

@@ -29,6 +29,7 @@ type Handlers[T any] []source[T]
 type source[T any] struct {
 	kind   string
 	decode func(eventstore.Event) (any, error)
+	typeOf func(eventType string) (reflect.Type, bool) // nil: only decoding tells
 	types  map[reflect.Type]handle[T]
 	forget func(ctx context.Context, data T, stream eventstore.StreamID) error
 	wrong  error
@@ -46,11 +47,17 @@ type Handler[T any] struct {
 
 // From returns the handlers of events in the streams of a kind. The codec is the
 // one that the events are stored with. An event of a type that the codec knows and
-// no handler is for is passed over.
+// no handler is for is passed over; if the codec has a method TypeOf, as that of
+// [eventstore.JSON] has, without decoding it. Several projections may share handlers.
 func From[T, E any](kind string, codec eventstore.Codec[E], handlers ...Handler[T]) Handlers[T] {
 	s := source[T]{
 		kind: kind, types: make(map[reflect.Type]handle[T], len(handlers)),
 		decode: func(e eventstore.Event) (any, error) { return codec.Decode(e) },
+	}
+	if c, ok := codec.(interface {
+		TypeOf(eventType string) (reflect.Type, bool)
+	}); ok {
+		s.typeOf = c.TypeOf
 	}
 	events := reflect.TypeFor[E]()
 	for _, h := range handlers {
@@ -120,6 +127,9 @@ type call[T any] struct {
 // calls appends what is to be done for a commit.
 func (s source[T]) calls(to []call[T], events []eventstore.Event, unknown Unknown) ([]call[T], error) {
 	for _, e := range events {
+		if s.passesOver(e.Type) {
+			continue
+		}
 		event, err := s.decoded(e)
 		switch {
 		case err != nil && unknown == Ignore && errors.Is(err, eventstore.ErrUnknownType):
@@ -132,6 +142,16 @@ func (s source[T]) calls(to []call[T], events []eventstore.Event, unknown Unknow
 		}
 	}
 	return to, nil
+}
+
+// passesOver reports whether there is no handler for events of a type, if that can be
+// told without decoding one.
+func (s source[T]) passesOver(eventType string) bool {
+	if s.typeOf == nil {
+		return false
+	}
+	t, known := s.typeOf(eventType)
+	return known && s.types[t] == nil
 }
 
 func (s source[T]) decoded(e eventstore.Event) (event any, err error) {

@@ -18,8 +18,8 @@ type Model[T any] interface {
 	// that error; so it does if the transaction cannot be committed. Of two that
 	// read the same record one waits for the other, or fails. f is called once.
 	Update(ctx context.Context, projection string, f func(Tx[T]) error) error
-	// Records runs f on the records of a projection as they are, and keeps
-	// nobody from changing them.
+	// Records runs f on the records of a projection as they are at one moment. It
+	// changes none.
 	Records(ctx context.Context, projection string, f func(Records) error) error
 	// Traits says what kind of model it is.
 	Traits() Traits
@@ -41,7 +41,8 @@ type Traits struct {
 // bytes of text.
 type Records interface {
 	// Get returns a record, nil if there is none. In an Update nobody else
-	// changes it until the transaction ends.
+	// changes it until the transaction ends. The caller does not change what it
+	// gets.
 	Get(key string) ([]byte, error)
 	// List returns the records whose keys begin with prefix.
 	List(prefix string) (map[string][]byte, error)
@@ -54,15 +55,16 @@ type Records interface {
 // readers see. Another may be built beside it.
 type Tx[T any] interface {
 	Records
-	// Put sets a record; a nil value removes it.
+	// Put sets a record; a nil value removes it. The caller does not change the
+	// value until the transaction ends.
 	Put(key string, value []byte) error
 	// Data returns what handlers change a generation with.
 	Data(generation uint64) (T, error)
 	// Create makes an empty generation.
 	Create(generation uint64) error
-	// Show makes a generation what readers see, and 0 none.
+	// Show makes a generation that is there what readers see, and 0 none.
 	Show(generation uint64) error
-	// Drop removes a generation that readers do not see.
+	// Drop removes a generation that is there, and that readers do not see.
 	Drop(generation uint64) error
 }
 

@@ -78,7 +78,8 @@ func (p *Projection[T]) Retry(ctx context.Context, stream eventstore.StreamID) e
 }
 
 // Discard leaves out the commit of a parked stream that could not be handled, and
-// handles what waits behind it as [Projection.Retry] does.
+// handles what waits behind it as [Projection.Retry] does. It is about the generation
+// that is live: a rebuild comes to the commit again.
 func (p *Projection[T]) Discard(ctx context.Context, stream eventstore.StreamID) error {
 	return p.unpark(ctx, stream, true)
 }
@@ -117,6 +118,9 @@ func (p *Projection[T]) unparkOnce(ctx context.Context, stream eventstore.Stream
 	if err != nil {
 		return err
 	}
+	if len(batch) == 0 {
+		return fmt.Errorf("projection %s: %s has no version %d any more: %w", p.name, stream, one.Version, eventstore.ErrCorrupt)
+	}
 	if skip {
 		batch = batch[1:]
 	}
@@ -140,9 +144,6 @@ func (p *Projection[T]) commitsOf(ctx context.Context, stream eventstore.StreamI
 		default:
 			batch = append(batch, eventstore.Delivery{Position: e.Position, Recorded: e.Recorded, Events: []eventstore.Event{e}})
 		}
-	}
-	if len(batch) == 0 {
-		return nil, fmt.Errorf("projection %s: %s has no version %d: %w", p.name, stream, from, eventstore.ErrCorrupt)
 	}
 	return batch, nil
 }
@@ -218,7 +219,8 @@ func (w *worker[T]) applyAll(ctx context.Context, data T, t *todo[T]) error {
 
 // RebuildStream removes from the live generation what the events of a stream made
 // there, and handles them again up to the checkpoint, in one transaction. They are
-// marked as replayed. The handlers need a [Forget] for it.
+// marked as replayed. The handlers need a [Forget] for it. If one cannot be handled the
+// error is a [StoppedError], and nothing has changed.
 func (p *Projection[T]) RebuildStream(ctx context.Context, stream eventstore.StreamID) error {
 	forget := p.handlers[stream.Kind].forget
 	if forget == nil {
@@ -250,10 +252,19 @@ func (p *Projection[T]) rebuildStream(ctx context.Context, stream eventstore.Str
 	if err != nil {
 		return err
 	}
+	if len(batch) == 0 {
+		return p.invalid("stream "+stream.String(), "has no events up to the checkpoint")
+	}
 	delete(w.parked, stream)
 	r.replayed = w.held.Position
-	return w.replay(ctx, stream, batch, nil, func(data T) (err error) {
+	err = w.replay(ctx, stream, batch, nil, func(data T) (err error) {
 		defer recovered(&err)
 		return forget(ctx, data, stream)
 	})
+	var f *failure
+	if errors.As(err, &f) {
+		d := batch[f.index]
+		return &StoppedError{p.name, stream, d.Events[0].Version, d.Position, 1, f.err}
+	}
+	return err
 }

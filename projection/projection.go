@@ -2,7 +2,10 @@ package projection
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,6 +78,16 @@ const (
 	Park
 )
 
+// The words for it, in flags and settings.
+var poisons = words[Poison]{Stop: "stop", Park: "park"}
+
+// MarshalText returns "stop" or "park".
+func (p Poison) MarshalText() ([]byte, error) { return poisons.text(p) }
+
+// UnmarshalText reads one of these, so that a Poison can be a flag, see
+// [flag.TextVar], or a setting.
+func (p *Poison) UnmarshalText(text []byte) error { return poisons.parse(p, text) }
+
 // Unknown is what to do about an event of unknown type.
 type Unknown int
 
@@ -84,6 +97,35 @@ const (
 	// Ignore passes over the event.
 	Ignore
 )
+
+var unknowns = words[Unknown]{Refuse: "refuse", Ignore: "ignore"}
+
+// MarshalText returns "refuse" or "ignore".
+func (u Unknown) MarshalText() ([]byte, error) { return unknowns.text(u) }
+
+// UnmarshalText reads one of these.
+func (u *Unknown) UnmarshalText(text []byte) error { return unknowns.parse(u, text) }
+
+// words are those for values.
+type words[V comparable] map[V]string
+
+func (w words[V]) text(v V) ([]byte, error) {
+	word, ok := w[v]
+	if !ok {
+		return nil, fmt.Errorf("there is no %T %v", v, v)
+	}
+	return []byte(word), nil
+}
+
+func (w words[V]) parse(to *V, text []byte) error {
+	for v, word := range w {
+		if word == string(text) {
+			*to = v
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is none of %s", text, strings.Join(slices.Sorted(maps.Values(w)), ", "))
+}
 
 const (
 	defaultBatch    = 1000

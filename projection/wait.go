@@ -2,6 +2,8 @@ package projection
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/headwater-go/headwater/eventstore"
@@ -36,7 +38,7 @@ func (p *Projection[T]) Wait(ctx context.Context, at eventstore.Revision) error 
 		case status.State == Stopped && final(status.Err):
 			return status.Err
 		case ctx.Err() != nil:
-			return &BehindError{p.name, at.Position, status.Position, ctx.Err()}
+			return &BehindError{p.name, at.Position, status.Position, errors.Join(ctx.Err(), status.Err)}
 		}
 		var again <-chan time.Time
 		if !follows {
@@ -48,6 +50,33 @@ func (p *Projection[T]) Wait(ctx context.Context, at eventstore.Revision) error 
 		case <-ctx.Done():
 		}
 	}
+}
+
+// CatchUp brings the read model to where the log ends now, and returns. Its errors are
+// those of [Projection.Run], and a [BehindError] if the context ends before. What is
+// parked on the way is no error.
+func (p *Projection[T]) CatchUp(ctx context.Context) error {
+	last, err := p.store.Position(ctx)
+	if err != nil {
+		return fmt.Errorf("projection %s: %w", p.name, err)
+	}
+	p.monitor.state(CatchingUp, nil) // whatever it stopped for before
+	running, stop := context.WithCancelCause(ctx)
+	done := make(chan error, 1)
+	go func() {
+		err := p.Run(running)
+		stop(err) // it may have ended by itself
+		done <- err
+	}()
+	waited := p.Wait(running, eventstore.Revision{Position: last})
+	stop(nil)
+	if err := <-done; err != nil {
+		return err
+	}
+	if errors.Is(waited, ErrParked) {
+		return nil
+	}
+	return waited
 }
 
 func (m *monitor) wait(n int) {
