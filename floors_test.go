@@ -21,7 +21,7 @@ var floors = map[string][]string{
 	"snapshot/backendtest": {"eventstore", "internal/lock", "snapshot"},
 	"aggregate":            {"eventstore", "internal/lock", "internal/state", "snapshot"},
 	"embedded":             {"internal/lock"},
-	"cmd/headwater":        {"embedded", "eventstore", "internal/lock"},
+	"cmd/headwater":        {"embedded", "eventstore", "internal/lock", "internal/terminal"},
 	"testutil":             {"aggregate", "embedded", "eventstore", "internal/lock", "internal/state", "snapshot"},
 }
 

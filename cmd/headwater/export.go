@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/internal/cli"
+	"github.com/headwater-go/headwater/internal/terminal"
 )
 
 const exportUsage = `Write the events of a log as CloudEvents, one a line, in the order of the log.
@@ -27,11 +29,11 @@ Examples:
 `
 
 func export(ctx context.Context, c console, args []string) (err error) {
-	fs := newFlags("export", exportUsage)
+	fs := cli.NewFlags("export", exportUsage)
 	file := fs.String("o", "", "the `file` to write (default the standard output)")
 	asJSON := fs.Bool("json", false, "print JSON when FILE is written; events are JSON in any case")
 	where := logFlags(fs)
-	if _, err := parseFlags(fs, c, args); err != nil {
+	if _, err := cli.ParseFlags(fs, c.out, args); err != nil {
 		return err
 	}
 	o, err := where.visit(ctx, nil)
@@ -39,8 +41,8 @@ func export(ctx context.Context, c console, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, o.Close()) }()
-	x := &exporter{log: o.log, progress: newProgress(c.err, "positions")}
-	defer x.progress.clear()
+	x := &exporter{log: o.log, progress: terminal.NewProgress(c.err, "positions")}
+	defer x.progress.Clear()
 	if *file == "" {
 		return x.write(ctx, c.out)
 	}
@@ -81,7 +83,7 @@ func writeTo(f *os.File, err error) func(func(io.Writer) error) error {
 
 type exporter struct {
 	log      *eventstore.Store
-	progress *progress
+	progress *terminal.Progress
 	events   uint64
 	position uint64
 }
@@ -114,7 +116,7 @@ func (x *exporter) write(ctx context.Context, w io.Writer) error {
 			continue
 		}
 		x.position, whole = e.Position, out.Len()
-		x.progress.show(e.Position, end)
+		x.progress.Show(e.Position, end)
 		if whole >= flushSize {
 			if err := flush(); err != nil {
 				return err
@@ -126,7 +128,7 @@ func (x *exporter) write(ctx context.Context, w io.Writer) error {
 
 func (x *exporter) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		return printJSON(w, struct {
+		return cli.PrintJSON(w, struct {
 			Log      string `json:"log"`
 			Events   uint64 `json:"events"`
 			Position uint64 `json:"position"`

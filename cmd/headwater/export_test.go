@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/internal/terminal"
 )
 
 // Main is the program.
@@ -15,12 +16,8 @@ func Run(ctx context.Context, stdin io.Reader, stdout, stderr io.Writer, args ..
 	return run(ctx, args, console{stdin, stdout, stderr})
 }
 
-// Quote, Clean and WithoutSecrets are what text goes through before it is shown.
-var (
-	Quote          = quote
-	Clean          = clean
-	WithoutSecrets = withoutSecrets
-)
+// WithoutSecrets is what text goes through before it is shown.
+var WithoutSecrets = withoutSecrets
 
 // ParseExported decodes a line of an export. The id is the event's own.
 func ParseExported(line []byte) (e eventstore.Event, id string, err error) {
@@ -44,17 +41,9 @@ func ParseForeign(line []byte, kind string) (eventstore.Event, error) {
 // Merge is an import with -kind that remembers so many ids.
 func Merge(ctx context.Context, log *eventstore.Store, kind string, r io.Reader, most int) (added, present uint64, err error) {
 	im := newImporter(log, stdin, kind)
-	im.progress = newProgress(io.Discard, "events")
+	im.progress = terminal.NewProgress(io.Discard, "events")
 	m := newMerger(log, most)
 	im.append = m.append
 	err = im.run(ctx, readLines(ctx, r))
 	return im.events.Added, im.events.Present, err
-}
-
-// Bar is a progress on a terminal.
-func Bar(w io.Writer) (show func(done, total uint64), clear func()) {
-	p := newProgress(w, "events")
-	p.terminal = true
-	p.told = p.told.Add(-barInterval)
-	return p.show, p.clear
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/internal/cli"
+	"github.com/headwater-go/headwater/internal/terminal"
 )
 
 const importUsage = `Append CloudEvents, one a line as 'headwater export' writes them, to a log.
@@ -55,17 +57,17 @@ type revisions = simplelru.LRU[eventstore.StreamID, eventstore.Revision]
 const keptRevisions = 1 << 14
 
 func importEvents(ctx context.Context, c console, args []string) (err error) {
-	fs := newFlags("import", importUsage)
+	fs := cli.NewFlags("import", importUsage)
 	kind := fs.String("kind", "", "import CloudEvents made elsewhere, into streams of this `kind`")
-	asJSON := jsonFlag(fs)
+	asJSON := cli.JSONFlag(fs)
 	where := logFlags(fs)
-	files, err := parseFlags(fs, c, args, "[FILE]")
+	files, err := cli.ParseFlags(fs, c.out, args, "[FILE]")
 	if err != nil {
 		return err
 	}
 	files = append(files, stdin) // the default
-	if given(fs, "kind") && *kind == "" {
-		return wrongUsage(fs, "-kind is empty")
+	if cli.Given(fs, "kind") && *kind == "" {
+		return cli.WrongUsage(fs, "-kind is empty")
 	}
 	in, err := openInput(c, files[0])
 	if err != nil {
@@ -78,9 +80,9 @@ func importEvents(ctx context.Context, c console, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, o.Close()) }()
 	im := newImporter(o.log, files[0], *kind)
-	im.progress = newProgress(c.err, "events")
+	im.progress = terminal.NewProgress(c.err, "events")
 	err = im.run(ctx, readLines(ctx, in))
-	im.progress.clear()
+	im.progress.Clear()
 	return errors.Join(im.print(c.out, *asJSON), err)
 }
 
@@ -95,7 +97,7 @@ func openInput(c console, file string) (io.ReadCloser, error) {
 type importer struct {
 	log      *eventstore.Store
 	file     string
-	progress *progress
+	progress *terminal.Progress
 	batches  func(iter.Seq2[line, error]) iter.Seq2[*batch, error]
 	append   func(context.Context, *batch) (present bool, err error)
 
@@ -152,7 +154,7 @@ func (im *importer) run(ctx context.Context, lines iter.Seq2[line, error]) error
 		im.commits.add(1, present)
 		im.events.add(len(b.events), present)
 		im.left += b.left
-		im.progress.show(im.done(), 0)
+		im.progress.Show(im.done(), 0)
 	}
 	return nil
 }
@@ -161,7 +163,7 @@ func (im *importer) done() uint64 { return im.events.Added + im.events.Present }
 
 func (im *importer) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		return printJSON(w, struct {
+		return cli.PrintJSON(w, struct {
 			Log     string `json:"log"`
 			Commits tally  `json:"commits"`
 			Events  tally  `json:"events"`

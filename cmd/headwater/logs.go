@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/headwater-go/headwater/internal/terminal"
 )
 
 const logsUsage = `List the logs of a server: the JetStream streams that Headwater made.
@@ -21,10 +23,10 @@ Examples:
 `
 
 func listLogs(ctx context.Context, c console, args []string) (err error) {
-	fs := newFlags("logs", logsUsage)
-	asJSON := jsonFlag(fs)
+	fs := cli.NewFlags("logs", logsUsage)
+	asJSON := cli.JSONFlag(fs)
 	where := serverFlags(fs)
-	if _, err := parseFlags(fs, c, args); err != nil {
+	if _, err := cli.ParseFlags(fs, c.out, args); err != nil {
 		return err
 	}
 	o, err := where.connect(ctx, false)
@@ -43,10 +45,10 @@ func listLogs(ctx context.Context, c console, args []string) (err error) {
 	for _, info := range infos {
 		l := logLine{info.Config.Name, info.State.LastSeq, info.State.Bytes, info.Config.Replicas, info.Config.Metadata["headwater-id"]}
 		if *asJSON {
-			_ = printJSON(out, l)
+			_ = cli.PrintJSON(out, l)
 			continue
 		}
-		fmt.Fprintf(out, "%10d  %12d  %8d  %-36s  %s\n", l.Position, l.Bytes, l.Replicas, quote(l.Identity), quote(l.Log))
+		fmt.Fprintf(out, "%10d  %12d  %8d  %-36s  %s\n", l.Position, l.Bytes, l.Replicas, terminal.Quote(l.Identity), terminal.Quote(l.Log))
 	}
 	return out.Flush()
 }

@@ -27,6 +27,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/headwater-go/headwater/internal/terminal"
 )
 
 const usage = `Headwater looks after event logs.
@@ -101,12 +103,12 @@ func run(ctx context.Context, args []string, c console) int {
 	case err == nil:
 		return 0
 	case errors.As(err, &wrong):
-		fmt.Fprintf(c.err, "headwater: %s\nTry 'headwater %s'.\n", clean(err.Error()), wrong.help)
+		fmt.Fprintf(c.err, "headwater: %s\nTry 'headwater %s'.\n", terminal.Clean(err.Error()), wrong.help)
 		return 2
 	case errors.Is(err, syscall.EPIPE):
 		return 1 // head, for example, has seen enough
 	}
-	fmt.Fprintf(c.err, "headwater: %s\n", clean(err.Error()))
+	fmt.Fprintf(c.err, "headwater: %s\n", terminal.Clean(err.Error()))
 	if ctx.Err() != nil {
 		return 130 // as a shell says that a program ended by Ctrl-C
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/internal/cli"
+	"github.com/headwater-go/headwater/internal/terminal"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -118,9 +120,9 @@ func (p *place) address() string {
 func (p *place) check() error {
 	switch {
 	case p.data != "" && p.url != "":
-		return wrongUsage(p.flags, "-data and -server are two places; name one of them")
+		return cli.WrongUsage(p.flags, "-data and -server are two places; name one of them")
 	case p.data == "" && p.address() == "":
-		return wrongUsage(p.flags, "where is the log? Name its folder with -data, or its server with -server or NATS_URL")
+		return cli.WrongUsage(p.flags, "where is the log? Name its folder with -data, or its server with -server or NATS_URL")
 	}
 	return nil
 }
@@ -191,7 +193,7 @@ func among(names []string) string {
 	}
 	quoted := make([]string, len(names))
 	for i, name := range names {
-		quoted[i] = quote(name)
+		quoted[i] = terminal.Quote(name)
 	}
 	return "there are: " + strings.Join(quoted, ", ")
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/internal/cli"
+	"github.com/headwater-go/headwater/internal/terminal"
 )
 
 const verifyUsage = `Read a whole log and check that nothing of it is lost, altered, reordered or
@@ -32,10 +34,10 @@ Examples:
 `
 
 func verify(ctx context.Context, c console, args []string) (err error) {
-	fs := newFlags("verify", verifyUsage)
-	asJSON := jsonFlag(fs)
+	fs := cli.NewFlags("verify", verifyUsage)
+	asJSON := cli.JSONFlag(fs)
 	where := logFlags(fs)
-	if _, err := parseFlags(fs, c, args); err != nil {
+	if _, err := cli.ParseFlags(fs, c.out, args); err != nil {
 		return err
 	}
 	// A log that is known to be damaged is to be looked at all the same.
@@ -48,17 +50,17 @@ func verify(ctx context.Context, c console, args []string) (err error) {
 }
 
 func verifyLog(ctx context.Context, c console, log *eventstore.Store, asJSON bool) error {
-	bar := newProgress(c.err, "positions")
+	bar := terminal.NewProgress(c.err, "positions")
 	out := bufio.NewWriter(c.out)
 	say := findings{out, asJSON}
 	report, err := log.Verify(ctx, &eventstore.VerifyOptions{
-		OnProgress: func(r eventstore.Report) { bar.show(r.Position, r.End) },
+		OnProgress: func(r eventstore.Report) { bar.Show(r.Position, r.End) },
 		OnDamage: func(d *eventstore.CorruptionError) {
-			bar.clear()
+			bar.Clear()
 			say.damage(d)
 		},
 	})
-	bar.clear()
+	bar.Clear()
 	say.report(log.Name(), report)
 	if flushed := out.Flush(); err != nil || flushed != nil {
 		return errors.Join(err, flushed)
@@ -78,7 +80,7 @@ type findings struct {
 
 func (f findings) damage(d *eventstore.CorruptionError) {
 	if f.asJSON {
-		_ = printJSON(f.w, struct {
+		_ = cli.PrintJSON(f.w, struct {
 			Log      string `json:"log"`
 			Position uint64 `json:"position"`
 			Kind     string `json:"kind,omitempty"`
@@ -89,14 +91,14 @@ func (f findings) damage(d *eventstore.CorruptionError) {
 	}
 	where := fmt.Sprintf("position %d", d.Position)
 	if d.Stream != (eventstore.StreamID{}) {
-		where += ", stream " + quote(d.Stream.String())
+		where += ", stream " + terminal.Quote(d.Stream.String())
 	}
-	fmt.Fprintf(f.w, "%s: %s\n", where, quote(d.Reason))
+	fmt.Fprintf(f.w, "%s: %s\n", where, terminal.Quote(d.Reason))
 }
 
 func (f findings) report(log string, r *eventstore.Report) {
 	if f.asJSON {
-		_ = printJSON(f.w, struct {
+		_ = cli.PrintJSON(f.w, struct {
 			Log      string `json:"log"`
 			Position uint64 `json:"position"`
 			Streams  uint64 `json:"streams"`

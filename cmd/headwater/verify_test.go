@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
-	headwater "github.com/headwater-go/headwater/cmd/headwater"
 	"github.com/headwater-go/headwater/eventstore"
 )
 
@@ -56,19 +54,5 @@ func TestVerifyDamage(t *testing.T) {
 		if r := run(t, append(args, "-data", dir)...); r.status != 1 || r.errors == "" {
 			t.Errorf("%s: exit status %d, complained %q", args[0], r.status, r.errors)
 		}
-	}
-}
-
-func TestBar(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	show, clear := headwater.Bar(&out)
-	show(1, 4)
-	show(2, 4) // too soon to draw again
-	clear()
-	clear()
-	got, _, _ := strings.Cut(out.String(), ",")
-	if want := "\r\x1b[K[#######.......................] 1 of 4 events"; got != want || !strings.HasSuffix(out.String(), "/s\r\x1b[K") {
-		t.Errorf("it drew %q, want %q", out.String(), want)
 	}
 }

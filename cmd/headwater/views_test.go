@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	headwater "github.com/headwater-go/headwater/cmd/headwater"
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/testutil"
 )
@@ -106,21 +105,6 @@ func TestTail(t *testing.T) {
 	requireContains(t, p.line(), "cart/new", "now")
 	p.end()
 	requireContains(t, run(t, s.with("tail", "-after", "1000")...).errors, "position 1000")
-}
-
-func TestQuote(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct{ text, want string }{
-		{"order/42", "order/42"}, {"größer, \"so\"", "größer, \"so\""}, {"a\x1b[31m", `"a\x1b[31m"`},
-		{"a\nb", `"a\nb"`}, {"\u202ea", `"\u202ea"`}, {"\xff", `"\xff"`}, {"\u009b", `"\u009b"`},
-	} {
-		if got := headwater.Quote(test.text); got != test.want {
-			t.Errorf("%q is shown as %s, want %s", test.text, got, test.want)
-		}
-	}
-	if got := headwater.Clean("one\ntwo \x1b]0;x\x07 \xff \u202e 'é'"); got != `one`+"\n"+`two \x1b]0;x\a \xff \u202e 'é'` {
-		t.Errorf("the error is shown as %s", got)
-	}
 }
 
 // On three nodes all is the same.
