@@ -193,3 +193,6 @@ func checkName(name string) error {
 
 // Name returns the projection's name.
 func (p *Projection[T]) Name() string { return p.name }
+
+// Store returns the log.
+func (p *Projection[T]) Store() *eventstore.Store { return p.store }

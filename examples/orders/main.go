@@ -9,7 +9,8 @@
 // broken off at any moment and repeated (import.go), and ways to look at what
 // is there (show.go, history.go). What is asked of all orders is answered by
 // read models (models.go; sales.go, open.go and late.go), which projections keep
-// up to date (list.go, report.go).
+// up to date (list.go,
+// report.go), and the commands of package replay are about (replay.go).
 package main
 
 import (
@@ -31,12 +32,12 @@ Usage:
 
 Commands:
 
-    import     place and ship the orders of two CSV files
-    show       print an order, as it is or as it was
-    history    print the events of an order
-    report     print figures of all orders
-    list       list a read model: sales by day or customer, open or late orders
-
+    import         place and ship the orders of two CSV files
+    show           print an order, as it is or as it was
+    history        print the events of an order
+    report         print figures of all orders
+    list           list a read model: sales by day or customer, open or late orders
+%s
 'orders COMMAND -h' tells more about one. The exit status is 0, 1 if something
 failed, 2 if the command line is wrong, and 130 after Ctrl-C.
 
@@ -47,6 +48,7 @@ Examples:
     go run ./examples/orders history 10248
     go run ./examples/orders report -json
     go run ./examples/orders list open-orders
+    go run ./examples/orders replay sales-by-day
 `
 
 // console is where a command writes: what it was asked for, and complaints.
@@ -95,8 +97,11 @@ func dispatch(ctx context.Context, c console, args []string) error {
 	}
 	switch args[0] {
 	case "-h", "-help", "--help", "help":
-		_, err := io.WriteString(c.out, usage)
+		_, err := fmt.Fprintf(c.out, usage, replayCommands(c).Usage())
 		return err
+	}
+	if replays := replayCommands(c); replays.Has(args[0]) {
+		return replayed(ctx, replays, args)
 	}
 	command, ok := commands[args[0]]
 	if !ok {

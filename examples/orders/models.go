@@ -80,14 +80,8 @@ func (m *models) start(ctx context.Context) (stop func()) {
 
 // catchUp brings the read models to where the log ends.
 func (m *models) catchUp(ctx context.Context) error {
-	last, err := m.log.Position(ctx)
-	if err != nil {
-		return err
-	}
-	defer m.start(ctx)()
 	for _, r := range readModels {
-		err := m.projections[r.name].Wait(ctx, eventstore.Revision{Position: last})
-		if err != nil && !errors.Is(err, projection.ErrParked) { // it is there, but for what is parked
+		if err := m.projections[r.name].CatchUp(ctx); err != nil {
 			return m.whatToDo(err)
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"flag"
-	"fmt"
 
 	"github.com/headwater-go/headwater/projection"
 )
@@ -17,23 +16,6 @@ type policy struct {
 
 // flags adds the flags that set it.
 func (p *policy) flags(fs *flag.FlagSet) {
-	choice(fs, "on-poison", &p.poison, projection.Stop, "stop", projection.Park, "park",
-		"`stop|park`: what to do about an order with an event that cannot be handled (default stop)")
-	choice(fs, "on-unknown", &p.unknown, projection.Refuse, "refuse", projection.Ignore, "ignore",
-		"`refuse|ignore`: whether an event of unknown type is one of these (default refuse)")
-}
-
-// choice adds a flag with two values.
-func choice[V any](fs *flag.FlagSet, name string, to *V, one V, oneText string, other V, otherText, usage string) {
-	fs.Func(name, usage, func(text string) error {
-		switch text {
-		case oneText:
-			*to = one
-		case otherText:
-			*to = other
-		default:
-			return fmt.Errorf("it is neither %s nor %s", oneText, otherText)
-		}
-		return nil
-	})
+	fs.TextVar(&p.poison, "on-poison", projection.Stop, "`stop|park`: what to do about an order with an event that cannot be handled")
+	fs.TextVar(&p.unknown, "on-unknown", projection.Refuse, "`refuse|ignore`: whether an event of unknown type is one of these")
 }
