@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/headwater-go/headwater/eventstore"
-	"github.com/headwater-go/headwater/internal/cli"
 	"github.com/headwater-go/headwater/internal/terminal"
 )
 
@@ -29,20 +28,20 @@ Examples:
 `
 
 func cat(ctx context.Context, c console, args []string) (err error) {
-	fs := cli.NewFlags("cat", catUsage)
+	fs := newFlags("cat", catUsage)
 	var opts eventstore.ReadOptions
 	fs.Uint64Var(&opts.From, "from", 0, "the first `version` to print (default the stream's first)")
 	fs.Uint64Var(&opts.To, "to", 0, "the last `version` to print (default the stream's last)")
 	fs.BoolVar(&opts.Backward, "backward", false, "print the last event first")
-	asJSON := cli.JSONFlag(fs)
+	asJSON := jsonFlag(fs)
 	where := logFlags(fs)
-	names, err := cli.ParseFlags(fs, c.out, args, "KIND/ID")
+	names, err := parseFlags(fs, c, args, "KIND/ID")
 	if err != nil {
 		return err
 	}
 	kind, id, ok := strings.Cut(names[0], "/")
 	if !ok || kind == "" || id == "" {
-		return cli.WrongUsage(fs, "a stream is named KIND/ID, as order/42 is; not %q", names[0])
+		return wrongUsage(fs, "a stream is named KIND/ID, as order/42 is; not %q", names[0])
 	}
 	o, err := where.visit(ctx, nil)
 	if err != nil {
@@ -83,7 +82,7 @@ func printStream(ctx context.Context, w io.Writer, log *eventstore.Store, stream
 }
 
 func printStreamEvent(w io.Writer, e eventstore.Event) error {
-	line := fmt.Sprintf("%8d  %10d  %s  %-20s  %s", e.Version, e.Position, cli.FormTime(e.Time), terminal.Quote(e.Type), describe(e.Data))
+	line := fmt.Sprintf("%8d  %10d  %s  %-20s  %s", e.Version, e.Position, formTime(e.Time), terminal.Quote(e.Type), describe(e.Data))
 	_, err := fmt.Fprintln(w, strings.TrimRight(line, " "))
 	return err
 }

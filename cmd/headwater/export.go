@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 
 	"github.com/headwater-go/headwater/eventstore"
-	"github.com/headwater-go/headwater/internal/cli"
 	"github.com/headwater-go/headwater/internal/terminal"
 )
 
@@ -29,11 +28,11 @@ Examples:
 `
 
 func export(ctx context.Context, c console, args []string) (err error) {
-	fs := cli.NewFlags("export", exportUsage)
+	fs := newFlags("export", exportUsage)
 	file := fs.String("o", "", "the `file` to write (default the standard output)")
 	asJSON := fs.Bool("json", false, "print JSON when FILE is written; events are JSON in any case")
 	where := logFlags(fs)
-	if _, err := cli.ParseFlags(fs, c.out, args); err != nil {
+	if _, err := parseFlags(fs, c, args); err != nil {
 		return err
 	}
 	o, err := where.visit(ctx, nil)
@@ -128,7 +127,7 @@ func (x *exporter) write(ctx context.Context, w io.Writer) error {
 
 func (x *exporter) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		return cli.PrintJSON(w, struct {
+		return printJSON(w, struct {
 			Log      string `json:"log"`
 			Events   uint64 `json:"events"`
 			Position uint64 `json:"position"`

@@ -10,7 +10,6 @@ import (
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/headwater-go/headwater/eventstore"
-	"github.com/headwater-go/headwater/internal/cli"
 	"github.com/headwater-go/headwater/internal/terminal"
 )
 
@@ -57,17 +56,17 @@ type revisions = simplelru.LRU[eventstore.StreamID, eventstore.Revision]
 const keptRevisions = 1 << 14
 
 func importEvents(ctx context.Context, c console, args []string) (err error) {
-	fs := cli.NewFlags("import", importUsage)
+	fs := newFlags("import", importUsage)
 	kind := fs.String("kind", "", "import CloudEvents made elsewhere, into streams of this `kind`")
-	asJSON := cli.JSONFlag(fs)
+	asJSON := jsonFlag(fs)
 	where := logFlags(fs)
-	files, err := cli.ParseFlags(fs, c.out, args, "[FILE]")
+	files, err := parseFlags(fs, c, args, "[FILE]")
 	if err != nil {
 		return err
 	}
 	files = append(files, stdin) // the default
-	if cli.Given(fs, "kind") && *kind == "" {
-		return cli.WrongUsage(fs, "-kind is empty")
+	if given(fs, "kind") && *kind == "" {
+		return wrongUsage(fs, "-kind is empty")
 	}
 	in, err := openInput(c, files[0])
 	if err != nil {
@@ -163,7 +162,7 @@ func (im *importer) done() uint64 { return im.events.Added + im.events.Present }
 
 func (im *importer) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		return cli.PrintJSON(w, struct {
+		return printJSON(w, struct {
 			Log     string `json:"log"`
 			Commits tally  `json:"commits"`
 			Events  tally  `json:"events"`

@@ -23,10 +23,10 @@ Examples:
 `
 
 func listLogs(ctx context.Context, c console, args []string) (err error) {
-	fs := cli.NewFlags("logs", logsUsage)
-	asJSON := cli.JSONFlag(fs)
+	fs := newFlags("logs", logsUsage)
+	asJSON := jsonFlag(fs)
 	where := serverFlags(fs)
-	if _, err := cli.ParseFlags(fs, c.out, args); err != nil {
+	if _, err := parseFlags(fs, c, args); err != nil {
 		return err
 	}
 	o, err := where.connect(ctx, false)
@@ -45,7 +45,7 @@ func listLogs(ctx context.Context, c console, args []string) (err error) {
 	for _, info := range infos {
 		l := logLine{info.Config.Name, info.State.LastSeq, info.State.Bytes, info.Config.Replicas, info.Config.Metadata["headwater-id"]}
 		if *asJSON {
-			_ = cli.PrintJSON(out, l)
+			_ = printJSON(out, l)
 			continue
 		}
 		fmt.Fprintf(out, "%10d  %12d  %8d  %-36s  %s\n", l.Position, l.Bytes, l.Replicas, terminal.Quote(l.Identity), terminal.Quote(l.Log))

@@ -47,6 +47,8 @@ Commands:
     export     write a log as CloudEvents
     import     append CloudEvents to a log
     verify     check a whole log for damage
+    projections
+               list who reads a log, and how far each is
 
 'headwater COMMAND -h' tells more about one. The log is in a folder (-data DIR)
 or on a running server (-server URL, or the environment variable NATS_URL).
@@ -74,14 +76,15 @@ type console struct {
 }
 
 var commands = map[string]func(context.Context, console, []string) error{
-	"server":  serve,
-	"logs":    listLogs,
-	"streams": listStreams,
-	"cat":     cat,
-	"tail":    tail,
-	"export":  export,
-	"import":  importEvents,
-	"verify":  verify,
+	"server":      serve,
+	"logs":        listLogs,
+	"streams":     listStreams,
+	"cat":         cat,
+	"tail":        tail,
+	"export":      export,
+	"import":      importEvents,
+	"verify":      verify,
+	"projections": listProjections,
 }
 
 func main() {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
-	"github.com/headwater-go/headwater/internal/cli"
 	"github.com/headwater-go/headwater/internal/terminal"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -120,9 +119,9 @@ func (p *place) address() string {
 func (p *place) check() error {
 	switch {
 	case p.data != "" && p.url != "":
-		return cli.WrongUsage(p.flags, "-data and -server are two places; name one of them")
+		return wrongUsage(p.flags, "-data and -server are two places; name one of them")
 	case p.data == "" && p.address() == "":
-		return cli.WrongUsage(p.flags, "where is the log? Name its folder with -data, or its server with -server or NATS_URL")
+		return wrongUsage(p.flags, "where is the log? Name its folder with -data, or its server with -server or NATS_URL")
 	}
 	return nil
 }

@@ -25,18 +25,18 @@ Examples:
 `
 
 func serve(ctx context.Context, c console, args []string) (err error) {
-	fs := cli.NewFlags("server", serverUsage)
+	fs := newFlags("server", serverUsage)
 	data := fs.String("data", "", "the `folder` of the logs, made if there is none")
 	listen := fs.String("listen", "127.0.0.1:4222", "the `address` to listen on")
-	asJSON := cli.JSONFlag(fs)
-	if _, err := cli.ParseFlags(fs, c.out, args); err != nil {
+	asJSON := jsonFlag(fs)
+	if _, err := parseFlags(fs, c, args); err != nil {
 		return err
 	}
 	if *data == "" {
-		return cli.WrongUsage(fs, "server needs -data, the folder to keep logs in")
+		return wrongUsage(fs, "server needs -data, the folder to keep logs in")
 	}
 	if !isLoopback(*listen) {
-		return cli.WrongUsage(fs, "-listen %q is not HOST:PORT of this machine's loopback interface, such as 127.0.0.1:4222", *listen)
+		return wrongUsage(fs, "-listen %q is not HOST:PORT of this machine's loopback interface, such as 127.0.0.1:4222", *listen)
 	}
 	server, err := embedded.Start(ctx, *data, &embedded.Options{
 		Listen: *listen,
@@ -61,7 +61,7 @@ func isLoopback(listen string) bool {
 
 func sayURL(c console, server *embedded.Server, asJSON bool) error {
 	if asJSON {
-		return cli.PrintJSON(c.out, struct {
+		return printJSON(c.out, struct {
 			URL  string `json:"url"`
 			Data string `json:"data"`
 		}{server.URL(), server.Dir()})

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/headwater-go/headwater/eventstore"
-	"github.com/headwater-go/headwater/internal/cli"
 	"github.com/headwater-go/headwater/internal/terminal"
 )
 
@@ -27,11 +26,11 @@ Examples:
 `
 
 func listStreams(ctx context.Context, c console, args []string) (err error) {
-	fs := cli.NewFlags("streams", streamsUsage)
+	fs := newFlags("streams", streamsUsage)
 	kind := fs.String("kind", "", "list the streams of this `kind` only")
-	asJSON := cli.JSONFlag(fs)
+	asJSON := jsonFlag(fs)
 	where := logFlags(fs)
-	if _, err := cli.ParseFlags(fs, c.out, args); err != nil {
+	if _, err := parseFlags(fs, c, args); err != nil {
 		return err
 	}
 	o, err := where.visit(ctx, nil)
@@ -59,12 +58,12 @@ func listStreams(ctx context.Context, c console, args []string) (err error) {
 
 func printHead(w io.Writer, head eventstore.StreamHead) error {
 	at := head.Revision
-	_, err := fmt.Fprintf(w, "%8d  %10d  %s  %s\n", at.Version, at.Position, cli.FormTime(head.Time), terminal.Quote(head.Stream.String()))
+	_, err := fmt.Fprintf(w, "%8d  %10d  %s  %s\n", at.Version, at.Position, formTime(head.Time), terminal.Quote(head.Stream.String()))
 	return err
 }
 
 func printHeadJSON(w io.Writer, head eventstore.StreamHead) error {
-	return cli.PrintJSON(w, struct {
+	return printJSON(w, struct {
 		Kind     string    `json:"kind"`
 		ID       string    `json:"id"`
 		Version  uint64    `json:"version"`

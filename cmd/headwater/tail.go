@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/headwater-go/headwater/eventstore"
-	"github.com/headwater-go/headwater/internal/cli"
 	"github.com/headwater-go/headwater/internal/terminal"
 )
 
@@ -28,19 +27,19 @@ Examples:
 `
 
 func tail(ctx context.Context, c console, args []string) (err error) {
-	fs := cli.NewFlags("tail", tailUsage)
+	fs := newFlags("tail", tailUsage)
 	after := fs.Uint64("after", 0, "begin after this `position`; 0 is before the first")
 	last := fs.Uint64("n", 0, "begin with the last `N` positions of the log")
 	opts := eventstore.LogOptions{}
 	kinds := listFlag(fs, "kind", "print events of streams of this `kind` only; may be repeated")
 	types := listFlag(fs, "type", "print events of this `type` only; may be repeated")
-	asJSON := cli.JSONFlag(fs)
+	asJSON := jsonFlag(fs)
 	where := logFlags(fs)
-	if _, err := cli.ParseFlags(fs, c.out, args); err != nil {
+	if _, err := parseFlags(fs, c, args); err != nil {
 		return err
 	}
-	if cli.Given(fs, "after") && cli.Given(fs, "n") {
-		return cli.WrongUsage(fs, "-after and -n are two beginnings; name one of them")
+	if given(fs, "after") && given(fs, "n") {
+		return wrongUsage(fs, "-after and -n are two beginnings; name one of them")
 	}
 	opts.Kinds, opts.Types = *kinds, *types
 	o, err := where.visit(ctx, nil)
@@ -49,7 +48,7 @@ func tail(ctx context.Context, c console, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, o.Close()) }()
 	from := *after
-	if !cli.Given(fs, "after") {
+	if !given(fs, "after") {
 		end, err := o.log.Position(ctx)
 		if err != nil {
 			return err
@@ -87,7 +86,7 @@ func follow(ctx context.Context, w io.Writer, log *eventstore.Store, after uint6
 }
 
 func printLogEvent(w io.Writer, e eventstore.Event) error {
-	line := fmt.Sprintf("%10d  %s  %-24s  %8d  %-20s  %s", e.Position, cli.FormTime(e.Time),
+	line := fmt.Sprintf("%10d  %s  %-24s  %8d  %-20s  %s", e.Position, formTime(e.Time),
 		terminal.Quote(e.Stream.String()), e.Version, terminal.Quote(e.Type), describe(e.Data))
 	_, err := fmt.Fprintln(w, strings.TrimRight(line, " "))
 	return err

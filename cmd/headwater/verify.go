@@ -8,7 +8,6 @@ import (
 	"io"
 
 	"github.com/headwater-go/headwater/eventstore"
-	"github.com/headwater-go/headwater/internal/cli"
 	"github.com/headwater-go/headwater/internal/terminal"
 )
 
@@ -34,10 +33,10 @@ Examples:
 `
 
 func verify(ctx context.Context, c console, args []string) (err error) {
-	fs := cli.NewFlags("verify", verifyUsage)
-	asJSON := cli.JSONFlag(fs)
+	fs := newFlags("verify", verifyUsage)
+	asJSON := jsonFlag(fs)
 	where := logFlags(fs)
-	if _, err := cli.ParseFlags(fs, c.out, args); err != nil {
+	if _, err := parseFlags(fs, c, args); err != nil {
 		return err
 	}
 	// A log that is known to be damaged is to be looked at all the same.
@@ -80,7 +79,7 @@ type findings struct {
 
 func (f findings) damage(d *eventstore.CorruptionError) {
 	if f.asJSON {
-		_ = cli.PrintJSON(f.w, struct {
+		_ = printJSON(f.w, struct {
 			Log      string `json:"log"`
 			Position uint64 `json:"position"`
 			Kind     string `json:"kind,omitempty"`
@@ -98,7 +97,7 @@ func (f findings) damage(d *eventstore.CorruptionError) {
 
 func (f findings) report(log string, r *eventstore.Report) {
 	if f.asJSON {
-		_ = cli.PrintJSON(f.w, struct {
+		_ = printJSON(f.w, struct {
 			Log      string `json:"log"`
 			Position uint64 `json:"position"`
 			Streams  uint64 `json:"streams"`
