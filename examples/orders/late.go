@@ -34,6 +34,10 @@ func lateOrders() projection.Handlers[*bbolt.Bucket] {
 		projection.On(func(_ context.Context, b *bbolt.Bucket, _ order.Shipped, at projection.Event) error {
 			return change(b, at.Stream.ID, func(d *delivery) { d.Shipped = at.Time })
 		}),
+		projection.On(decoded[order.LineAdded]),
+		projection.On(decoded[order.LineRemoved]),
+		projection.On(decoded[order.Paid]),
+		projection.On(decoded[order.Cancelled]),
 		forgetting[delivery](),
 	)
 }

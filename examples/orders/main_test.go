@@ -87,7 +87,7 @@ func TestWrongCommandLine(t *testing.T) {
 		{[]string{"show", "1", "-at", "last"}, `invalid value "last" for flag -at`},
 		{[]string{"history", "1", "-dta", "x"}, "flag provided but not defined: -dta"},
 		{[]string{"report", "all"}, `report has an argument too many: "all"`},
-		{[]string{"report", "-on-poison", "parc"}, `invalid value "parc" for flag -on-poison: it is neither stop nor park`},
+		{[]string{"report", "-on-poison", "parc"}, `invalid value "parc" for flag -on-poison: "parc" is none of park, stop`},
 		{[]string{"list", "shipped-orders"}, `there is no read model "shipped-orders"`},
 		{[]string{"import", "-orders", "x"}, "import needs both -orders and -lines"},
 	} {

@@ -34,6 +34,9 @@ func openOrders() projection.Handlers[*bbolt.Bucket] {
 		projection.On(func(_ context.Context, b *bbolt.Bucket, _ order.Cancelled, at projection.Event) error {
 			return change(b, at.Stream.ID, closed)
 		}),
+		projection.On(decoded[order.LineAdded]),
+		projection.On(decoded[order.LineRemoved]),
+		projection.On(decoded[order.Paid]),
 		forgetting[openOrder](),
 	)
 }

@@ -69,6 +69,8 @@ func salesBy(of func(order.Placed, time.Time) string) projection.Handlers[*bbolt
 		projection.On(func(_ context.Context, b *bbolt.Bucket, _ order.Cancelled, at projection.Event) error {
 			return change(b, at.Stream.ID, func(s *sale) { s.Cancelled = true })
 		}),
+		projection.On(decoded[order.Paid]),
+		projection.On(decoded[order.Shipped]),
 		forgetting[sale](),
 	)
 }
