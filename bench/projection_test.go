@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"database/sql"
 	"encoding/binary"
 	"fmt"
 	"path/filepath"
@@ -12,7 +13,9 @@ import (
 
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/internal/postgres"
 	"github.com/headwater-go/headwater/projection"
+	"github.com/headwater-go/headwater/projection/sqlmodel"
 	"github.com/headwater-go/headwater/testutil"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.etcd.io/bbolt"
@@ -25,7 +28,8 @@ import (
 //   - noop: handlers that do nothing, and are not given JSON, in memory;
 //   - json: the same, and the events decoded;
 //   - file: in a bbolt file, a counter for each stream;
-//   - sql: the same in a table of PostgreSQL, where it is installed.
+//   - sql, and sql4 with four workers: the same in a table of PostgreSQL, with an
+//     upsert for each event, where it is installed.
 //
 // BenchmarkRebuild is about the same with rebuilds, and a raw ordered consumer.
 func BenchmarkProjection(b *testing.B) {
@@ -34,6 +38,13 @@ func BenchmarkProjection(b *testing.B) {
 			l := newProjected(b, n)
 			ours := l.contender("noop", runNoop)
 			compare(b, "commits", ours, l.rawConsumer(b), l.contender("json", runJSON), l.contender("file", runFile(b)))
+		})
+	}
+	for _, n := range []int{1, 10} {
+		b.Run(fmt.Sprintf("sql/events=%d", n), func(b *testing.B) {
+			l := newProjected(b, n)
+			l.commits /= 10 // a statement for each event
+			compare(b, "commits", l.contender("sql", runSQL(b, 1)), l.contender("sql4", runSQL(b, 4)), l.contender("file", runFile(b)))
 		})
 	}
 }
@@ -53,15 +64,16 @@ func BenchmarkRebuild(b *testing.B) {
 type projected struct {
 	server  *embedded.Server
 	store   *eventstore.Store
-	commits int
-	events  int // in each commit
+	last    uint64 // position
+	commits int    // that are projected
+	events  int    // in each commit
 	runs    atomic.Int64
 }
 
-func newProjected(b *testing.B, events int) *projected {
+func newProjected(b *testing.B, size int) *projected {
 	b.Helper()
-	l := &projected{server: startServer(b, true), commits: 60_000, events: events}
-	if events > 1 {
+	l := &projected{server: startServer(b, true), commits: 60_000, events: size}
+	if size > 1 {
 		l.commits = 12_000
 	}
 	if testing.Short() {
@@ -71,16 +83,16 @@ func newProjected(b *testing.B, events int) *projected {
 	const writers = 64
 	var next atomic.Int64
 	heads := make([]eventstore.Revision, writers*16)
+	payload := events(size)
 	concurrently(b, writers, l.commits, func(w int) (err error) {
 		i := w*16 + int(next.Add(1))%16
 		stream := eventstore.StreamID{Kind: "order", ID: strconv.Itoa(i)}
-		heads[i], err = l.store.Append(b.Context(), stream, heads[i], payloads(events), nil)
+		heads[i], err = l.store.Append(b.Context(), stream, heads[i], payload, nil)
 		return err
 	})
+	l.last = uint64(l.commits)
 	return l
 }
-
-func payloads(n int) []eventstore.EventData { return events(n) }
 
 func (l *projected) contender(name string, run func(testing.TB, *projected, int)) contender {
 	return contender{name: name, units: l.commits, run: func(tb testing.TB, units int) { run(tb, l, units) }}
@@ -127,21 +139,39 @@ func runFile(b *testing.B) func(testing.TB, *projected, int) {
 	}
 }
 
+func runSQL(b *testing.B, workers int) func(testing.TB, *projected, int) {
+	db, err := sql.Open("pgx", postgres.Start(b))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { db.Close() })
+	return func(tb testing.TB, l *projected, units int) {
+		table := fmt.Sprintf("totals_%d", l.runs.Add(1))
+		model, err := sqlmodel.New(db, "CREATE TABLE {"+table+"} (id TEXT PRIMARY KEY, total BIGINT NOT NULL)")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		add := "INSERT INTO {" + table + "} AS t (id, total) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET total = t.total + excluded.total"
+		projectWith(tb, l, units, model, projection.From("order", codec,
+			projection.On(func(_ context.Context, tx *sqlmodel.Tx, e placed, at projection.Event) error {
+				_, err := tx.Exec(add, at.Stream.ID, e.Price)
+				return err
+			})), &projection.Options{Workers: workers})
+	}
+}
+
 // project projects the last commits of the log to a new read model.
 func project[T any](tb testing.TB, l *projected, units int, model projection.Model[T], handlers projection.Handlers[T]) {
-	name := fmt.Sprint("bench-", l.runs.Add(1))
-	p, err := projection.New(name, l.store, model, handlers, &projection.Options{After: uint64(l.commits - units)})
+	projectWith(tb, l, units, model, handlers, &projection.Options{})
+}
+
+func projectWith[T any](tb testing.TB, l *projected, units int, model projection.Model[T], handlers projection.Handlers[T], opts *projection.Options) {
+	opts.After = l.last - uint64(units)
+	p, err := projection.New(fmt.Sprint("bench-", l.runs.Add(1)), l.store, model, handlers, opts)
+	if err == nil {
+		err = p.CatchUp(tb.Context())
+	}
 	if err != nil {
-		tb.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(tb.Context())
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	if err := p.Wait(ctx, eventstore.Revision{Position: uint64(l.commits)}); err != nil {
-		tb.Fatal(err)
-	}
-	cancel()
-	if err := <-done; err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -150,12 +180,12 @@ func runRebuild(tb testing.TB, l *projected, units int) {
 	name := fmt.Sprint("bench-", l.runs.Add(1))
 	p, err := projection.New(name, l.store, projection.NewMemory[nothing](nil, nil), projection.From("order", bytesCodec{},
 		projection.On(func(context.Context, *nothing, stored, projection.Event) error { return nil })),
-		&projection.Options{After: uint64(l.commits - units)})
+		&projection.Options{After: l.last - uint64(units)})
 	if err != nil {
 		tb.Fatal(err)
 	}
 	done, err := p.Rebuild(tb.Context(), nil)
-	if err != nil || done.Position != uint64(l.commits) {
+	if err != nil || done.Position != l.last {
 		tb.Fatalf("%+v, %v", done, err)
 	}
 }
@@ -170,7 +200,7 @@ func (l *projected) rawConsumer(b *testing.B) contender {
 		name := fmt.Sprint("raw-", l.runs.Add(1))
 		c, err := js.CreateConsumer(tb.Context(), l.store.Name(), jetstream.ConsumerConfig{
 			Durable: name, AckPolicy: jetstream.AckAllPolicy, MaxAckPending: -1,
-			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(l.commits - units + 1),
+			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: l.last - uint64(units) + 1,
 		})
 		if err != nil {
 			tb.Fatal(err)
@@ -202,7 +232,7 @@ func (l *projected) rawOrdered(b *testing.B) contender {
 	}
 	return contender{name: "ordered", units: l.commits, run: func(tb testing.TB, units int) {
 		c, err := js.OrderedConsumer(tb.Context(), l.store.Name(), jetstream.OrderedConsumerConfig{
-			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(l.commits - units + 1),
+			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: l.last - uint64(units) + 1,
 		})
 		if err != nil {
 			tb.Fatal(err)
@@ -233,6 +263,22 @@ func BenchmarkProjectionLatency(b *testing.B) {
 	b.Run("memory", func(b *testing.B) {
 		latency(b, store, projection.NewMemory[nothing](nil, nil), projection.From("order", codec,
 			projection.On(func(context.Context, *nothing, placed, projection.Event) error { return nil })))
+	})
+	b.Run("sql", func(b *testing.B) {
+		db, err := sql.Open("pgx", postgres.Start(b))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer db.Close()
+		model, err := sqlmodel.New(db, "CREATE TABLE {latest} (id TEXT PRIMARY KEY, note TEXT)")
+		if err != nil {
+			b.Fatal(err)
+		}
+		latency(b, store, model, projection.From("order", codec,
+			projection.On(func(_ context.Context, tx *sqlmodel.Tx, e placed, at projection.Event) error {
+				_, err := tx.Exec("INSERT INTO {latest} (id, note) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET note = excluded.note", at.Stream.ID, e.Order)
+				return err
+			})))
 	})
 	b.Run("file", func(b *testing.B) {
 		latency(b, store, file, projection.From("order", codec,

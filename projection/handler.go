@@ -121,16 +121,17 @@ func (h Handlers[T]) byKind() (map[string]source[T], error) {
 type call[T any] struct {
 	handle handle[T]
 	event  any
-	stored eventstore.Event
+	stored *eventstore.Event
 }
 
 // calls appends what is to be done for a commit.
 func (s source[T]) calls(to []call[T], events []eventstore.Event, unknown Unknown) ([]call[T], error) {
-	for _, e := range events {
+	for i := range events {
+		e := &events[i]
 		if s.passesOver(e.Type) {
 			continue
 		}
-		event, err := s.decoded(e)
+		event, err := s.decoded(*e)
 		switch {
 		case err != nil && unknown == Ignore && errors.Is(err, eventstore.ErrUnknownType):
 			continue
@@ -161,7 +162,7 @@ func (s source[T]) decoded(e eventstore.Event) (event any, err error) {
 
 func (c call[T]) do(ctx context.Context, data T, generation uint64, replaying bool) (err error) {
 	defer recovered(&err)
-	return c.handle(ctx, data, c.event, Event{Event: c.stored, Generation: generation, Replaying: replaying})
+	return c.handle(ctx, data, c.event, Event{Event: *c.stored, Generation: generation, Replaying: replaying})
 }
 
 // recovered turns a panic into an error.

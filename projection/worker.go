@@ -321,7 +321,7 @@ func (w *worker[T]) apply(ctx context.Context, tx Tx[T], t *todo[T], start time.
 // appends says which event it is because of.
 func (w *worker[T]) caused(ctx context.Context, c call[T]) context.Context {
 	if w.traits.Outside {
-		return eventstore.CausedBy(ctx, c.stored)
+		return eventstore.CausedBy(ctx, *c.stored)
 	}
 	return ctx
 }
