@@ -74,7 +74,7 @@ func newProjected(b *testing.B, size int) *projected {
 	b.Helper()
 	l := &projected{server: startServer(b, true), commits: 60_000, events: size}
 	if size > 1 {
-		l.commits = 12_000
+		l.commits = 30_000
 	}
 	if testing.Short() {
 		l.commits /= 30

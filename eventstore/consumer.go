@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -207,7 +205,10 @@ func (s *Store) createConsumer(ctx context.Context, cfg jetstream.ConsumerConfig
 	retry := retrier{start: time.Now()}
 	for {
 		w := s.reads.watch()
-		_, err := s.js.CreateConsumer(ctx, s.log, cfg)
+		err := attempt(ctx, func(ctx context.Context) error {
+			_, err := s.js.CreateConsumer(ctx, s.log, cfg)
+			return err
+		})
 		if err == nil {
 			return nil
 		}
@@ -217,13 +218,23 @@ func (s *Store) createConsumer(ctx context.Context, cfg jetstream.ConsumerConfig
 		if errors.Is(err, jetstream.ErrConsumerExists) {
 			return &InvalidError{What: "consumer name", Value: cfg.Name, Reason: "is taken: the log has a consumer of this name"}
 		}
-		if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, nats.ErrConnectionClosed) {
+		var refused *jetstream.APIError
+		bad := errors.As(err, &refused) && refused.Code == 400
+		if !bad && !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, nats.ErrConnectionClosed) {
 			err = retry.pause(ctx, err)
 		}
 		if err != nil {
 			return s.unavailable(err)
 		}
 	}
+}
+
+// attempt bounds one request by the API of JetStream, whose answer may be lost.
+func attempt(ctx context.Context, f func(context.Context) error) error {
+	const longest = 2 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	return f(ctx)
 }
 
 // claim waits until the server has said that the consumer is ours. Where the log
@@ -423,70 +434,4 @@ func (c *Consumer) keep() {
 			}
 		}
 	})
-}
-
-// acks make the subjects that acknowledge deliveries. The server's numbers of
-// deliveries run in step with the positions except where it passed over some.
-type acks struct {
-	mu     sync.Mutex
-	prefix string
-	steps  []step
-	done   uint64
-}
-
-// step is deliveries in step with positions.
-type step struct {
-	first, last uint64 // positions
-	number      uint64 // of the first delivery
-}
-
-// add notes a delivery.
-func (a *acks) add(position, number uint64, prefix string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.prefix = prefix
-	if n := len(a.steps); n > 0 {
-		if s := &a.steps[n-1]; s.last+1 == position && s.number+position-s.first == number {
-			s.last = position
-			return
-		}
-	}
-	a.steps = append(a.steps, step{position, position, number})
-}
-
-// upTo returns the subject that acknowledges what was delivered up to a position,
-// "" if there is nothing to acknowledge.
-func (a *acks) upTo(position uint64) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for i, s := range slices.Backward(a.steps) {
-		if s.first > position {
-			continue
-		}
-		position = min(position, s.last)
-		if position <= a.done {
-			return ""
-		}
-		a.done = position
-		a.steps = slices.Delete(a.steps, 0, i)
-		return ackSubject(a.prefix, position, s.number+position-s.first)
-	}
-	return ""
-}
-
-// close lets nothing be acknowledged any more.
-func (a *acks) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.steps = nil
-}
-
-// ackSubject is the reply subject of a delivery. The time and what was pending
-// mean nothing in an ack.
-func ackSubject(prefix string, position, number uint64) string {
-	b := make([]byte, 0, len(prefix)+64)
-	b = append(append(b, prefix...), "1."...)
-	b = append(strconv.AppendUint(b, position, 10), '.')
-	b = strconv.AppendUint(b, number, 10)
-	return string(append(b, ".0.0"...))
 }

@@ -17,7 +17,9 @@
 //	}
 //
 // Most programs use it through package aggregate, which turns events into the
-// state that commands decide on.
+// state that commands decide on, and through package projection, which keeps read
+// models up to date. A [Consumer] is what the latter reads from: the log in order,
+// by way of a consumer on the server, where its lag is to be seen.
 //
 // # Words
 //

@@ -229,3 +229,40 @@ func ExampleEvent_MarshalJSON() {
 	// {"specversion":"1.0","id":"5a9c#1","source":"/shop/order/4%202","type":"order.placed","subject":"4 2","time":"2026-01-02T03:04:05Z","datacontenttype":"application/json","hwversion":"1","hwposition":"1","hwcommit":"5a9c","user":"ann","data":{"customer":"ann"}}
 	// {"specversion":"1.0","id":"5a9c#2","source":"/shop/order/4%202","type":"order.noted","subject":"4 2","time":"2026-01-02T03:04:05Z","datacontenttype":"text/plain","hwversion":"2","hwposition":"1","hwcommit":"5a9c","user":"ann","data":"ring twice"}
 }
+
+// A consumer delivers the log to whoever keeps something up to date with it. What
+// is processed, the reader itself notes: here in a variable.
+func ExampleStore_Consume() {
+	ctx := context.Background()
+	store, close := openShop(ctx)
+	defer close()
+	for _, id := range []string{"41", "42"} {
+		order := eventstore.StreamID{Kind: "order", ID: id}
+		_, err := store.Append(ctx, order, eventstore.NoStream, []eventstore.EventData{{Type: "order.placed"}, {Type: "order.paid"}}, nil)
+		if err != nil {
+			panic(err)
+		}
+	}
+
+	var done eventstore.Delivery // before the first
+	consumer, err := store.Consume(ctx, "report-1", done.Position, &eventstore.ConsumerOptions{Recorded: done.Recorded})
+	if err != nil {
+		panic(err)
+	}
+	defer consumer.Close()
+	for done.Position < consumer.Head() {
+		delivery, err := consumer.Next(ctx)
+		if errors.Is(err, eventstore.ErrUnavailable) {
+			panic("make another consumer, after done")
+		}
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(delivery.Position, delivery.Events[0].Stream, len(delivery.Events), "events")
+		done = delivery
+		consumer.Done(done.Position)
+	}
+	// Output:
+	// 1 order/41 2 events
+	// 2 order/42 2 events
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -73,21 +74,20 @@ func (in *inlet) requests(expires time.Duration) {
 		group += fmt.Sprintf(`,"id":%q`, in.pin)
 	}
 	const pull = `{"batch":%d,"max_bytes":%d,"expires":%d,"idle_heartbeat":%d%s}`
-	in.body = fmt.Appendf(nil, pull, 500, pullBytes+in.nc.MaxPayload(), expires, heartbeat, group)
+	in.body = fmt.Appendf(nil, pull, pullBatch, pullBytes+in.nc.MaxPayload(), expires, heartbeat, group)
 	if !in.shared || in.pin != "" {
 		body := fmt.Appendf(nil, `{"batch":1,"max_bytes":1,"expires":%d%s}`, heartbeat, group)
 		in.reminder.Store(&body)
 	}
 }
 
-// pull asks for the next messages. A connection that was lost since the
-// beginning may lead to a server that knows another log.
+// pull asks for the next messages.
 func (in *inlet) pull() error {
 	in.watch = in.exchange.watch()
-	if in.nc.Stats().Reconnects != in.began {
-		return errors.New("the connection was lost, and is there again")
+	if err := in.connected(); err != nil {
+		return err
 	}
-	in.pulled += 500
+	in.pulled += pullBatch
 	return in.nc.PublishRequest(in.subj, in.line.reply, in.body)
 }
 
@@ -102,7 +102,7 @@ func (in *inlet) remind() {
 // well and nothing new is there.
 func (in *inlet) receive(ctx context.Context) (*stored, error) {
 	for {
-		if in.pulled <= 250 {
+		if in.pulled <= pullBatch/2 {
 			if err := in.pull(); err != nil {
 				return nil, err
 			}
@@ -120,19 +120,45 @@ func (in *inlet) receive(ctx context.Context) (*stored, error) {
 	}
 }
 
-// await returns the next message, of whatever kind.
+// await returns the next message, of whatever kind. It looks twice before it
+// sleeps: a busy server's next message is often there by then, and to be woken
+// for each one takes longer.
 func (in *inlet) await(ctx context.Context) (*nats.Msg, error) {
-	select {
-	case m := <-in.line.replies:
-		return m, nil
-	default:
+	for range 2 {
+		select {
+		case m := <-in.line.replies:
+			return m, nil
+		default:
+		}
+		runtime.Gosched()
 	}
-	in.line.timer.Reset(3 * heartbeat)
-	m, err := in.line.receive(ctx)
-	if err != nil && ctx.Err() == nil && !in.nc.IsConnected() {
-		err = errors.New("the connection is lost")
+	for missed := 1; ; missed++ {
+		in.line.timer.Reset(heartbeat)
+		m, err := in.line.receive(ctx)
+		if err == nil || ctx.Err() != nil {
+			return m, err
+		}
+		if err := in.connected(); err != nil {
+			return nil, err
+		}
+		if missed == 3 {
+			return nil, errors.New("the server says nothing of the consumer")
+		}
 	}
-	return m, err
+}
+
+// connected reports an error if the connection was lost since the beginning: it
+// may lead to a server now that knows another log.
+func (in *inlet) connected() error {
+	switch {
+	case in.nc.IsClosed():
+		return nats.ErrConnectionClosed
+	case !in.nc.IsConnected():
+		return errors.New("the connection is lost")
+	case in.nc.Stats().Reconnects != in.began:
+		return errors.New("the connection was lost, and is there again")
+	}
+	return nil
 }
 
 func (in *inlet) delivered(m *nats.Msg) (*stored, error) {

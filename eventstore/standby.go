@@ -103,7 +103,11 @@ func given(m *nats.Msg) (bool, error) {
 // unread reports whether nobody reads a shared consumer any more, as far as the
 // server knows.
 func (s *Store) unread(ctx context.Context, name string) (bool, error) {
-	consumer, err := s.js.Consumer(ctx, s.log, name)
+	var consumer jetstream.Consumer
+	err := attempt(ctx, func(ctx context.Context) (err error) {
+		consumer, err = s.js.Consumer(ctx, s.log, name)
+		return err
+	})
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return true, nil
 	}
@@ -132,7 +136,7 @@ func (s *Store) RemoveConsumer(ctx context.Context, name string) error {
 	retry := retrier{start: time.Now()}
 	for {
 		w := s.reads.watch()
-		err := s.js.DeleteConsumer(ctx, s.log, name)
+		err := attempt(ctx, func(ctx context.Context) error { return s.js.DeleteConsumer(ctx, s.log, name) })
 		if err == nil || errors.Is(err, jetstream.ErrConsumerNotFound) {
 			return nil
 		}

@@ -185,7 +185,11 @@ func (s *Store) Position(ctx context.Context) (uint64, error) {
 	retry := retrier{start: time.Now()}
 	for {
 		w := s.reads.watch()
-		stream, err := s.js.Stream(ctx, s.log)
+		var stream jetstream.Stream
+		err := attempt(ctx, func(ctx context.Context) (err error) {
+			stream, err = s.js.Stream(ctx, s.log)
+			return err
+		})
 		if err == nil {
 			return stream.CachedInfo().State.LastSeq, nil
 		}

@@ -39,16 +39,15 @@ Usage:
 
 Commands:
 
-    server     run a server for development
-    logs       list the logs of a server
-    streams    list the streams of a log
-    cat        print the events of a stream
-    tail       print events as they are stored
-    export     write a log as CloudEvents
-    import     append CloudEvents to a log
-    verify     check a whole log for damage
-    projections
-               list who reads a log, and how far each is
+    server         run a server for development
+    logs           list the logs of a server
+    streams        list the streams of a log
+    cat            print the events of a stream
+    tail           print events as they are stored
+    export         write a log as CloudEvents
+    import         append CloudEvents to a log
+    verify         check a whole log for damage
+    projections    list the consumers of a log, and how far each is
 
 'headwater COMMAND -h' tells more about one. The log is in a folder (-data DIR)
 or on a running server (-server URL, or the environment variable NATS_URL).
@@ -66,6 +65,7 @@ Examples:
     headwater cat order/10248 -data orders-data
     headwater export -data orders-data | headwater import -log copy -data copy-data
     headwater verify -data orders-data
+    headwater projections -data orders-data
 `
 
 // console is what a command reads, where it writes what it was asked for, and

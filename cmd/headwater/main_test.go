@@ -139,7 +139,7 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		{"-h"}, {"--help"}, {"help"}, {"server", "-h"}, {"logs", "-h"}, {"streams", "-help"}, {"cat", "a/b", "--help"},
-		{"tail", "-h"}, {"export", "-h"}, {"import", "-h"}, {"verify", "-h"},
+		{"tail", "-h"}, {"export", "-h"}, {"import", "-h"}, {"verify", "-h"}, {"projections", "-h"},
 	} {
 		requireContains(t, succeed(t, args...), "Usage:", "Examples:\n\n    headwater ", "-data")
 	}
@@ -167,6 +167,8 @@ func TestWrongCommandLine(t *testing.T) {
 		{[]string{"import", "-kind", "", "-data", "x"}, "-kind is empty"},
 		{[]string{"export", "x", "-data", "x"}, `export has an argument too many: "x"`},
 		{[]string{"logs", "-log", "x"}, "flag provided but not defined: -log"},
+		{[]string{"projections", "x"}, `projections has an argument too many: "x"`},
+		{[]string{"projections"}, "where is the log?"},
 		{[]string{"server"}, "server needs -data"},
 		{[]string{"server", "-data", "x", "-listen", "0.0.0.0:1"}, "is not HOST:PORT of this machine's loopback interface"},
 		{[]string{"server", "-data", "x", "-listen", ":4222"}, "is not HOST:PORT of this machine's loopback interface"},

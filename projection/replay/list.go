@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -32,17 +33,15 @@ func (r *run) list(ctx context.Context, args []string) error {
 	if _, err := r.parse(args); err != nil {
 		return err
 	}
-	return r.open(ctx, func(all []Projection) error {
+	return r.open(ctx, func(all []Projection) (err error) {
 		out := bufio.NewWriter(r.out)
 		if !r.json {
 			fmt.Fprintf(out, "%-24s %10s  %-8s %10s %10s %7s\n", "projection", "generation", "state", "position", "lag", "parked")
 		}
 		for _, p := range all {
-			if err := r.listOne(ctx, out, p); err != nil {
-				return err
-			}
+			err = errors.Join(err, r.listOne(ctx, out, p)) // the others may be well
 		}
-		return out.Flush()
+		return errors.Join(out.Flush(), err)
 	})
 }
 
@@ -131,25 +130,26 @@ func (r *run) parked(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	show := func(all ...Projection) error {
-		if !r.json {
-			fmt.Fprintf(r.out, "%-24s %10s %8s %8s  %-20s  %s\n", "projection", "position", "version", "waiting", "since (UTC)", "stream and reason")
-		}
+	show := func(all ...Projection) (err error) {
+		r.parkedHeader()
 		for _, p := range all {
-			list, err := p.Parked(ctx)
-			if err == nil {
-				err = r.printParked(p.Name(), list)
-			}
-			if err != nil {
-				return err
-			}
+			list, failed := p.Parked(ctx)
+			err = errors.Join(err, failed, r.printParked(p.Name(), list))
 		}
-		return nil
+		return err
 	}
 	if len(names) == 1 {
 		return r.openOne(ctx, names[0], func(p Projection) error { return show(p) })
 	}
 	return r.open(ctx, func(all []Projection) error { return show(all...) })
+}
+
+const parkedForm = "%-24s %10s %8s %8s %8s  %-20s  %s\n"
+
+func (r *run) parkedHeader() {
+	if !r.json {
+		fmt.Fprintf(r.out, parkedForm, "projection", "position", "version", "waiting", "attempts", "since (UTC)", "stream and reason")
+	}
 }
 
 func (r *run) printParked(name string, list []projection.Parked) error {
@@ -159,8 +159,8 @@ func (r *run) printParked(name string, list []projection.Parked) error {
 			err = printJSON(r.out, waits{name, p.Stream.Kind, p.Stream.ID, p.Position, p.Version, p.Waiting, p.Attempts, p.Since, p.Reason})
 		} else {
 			reason, _, _ := strings.Cut(p.Reason, "\n")
-			_, err = fmt.Fprintf(r.out, "%-24s %10d %8d %8d  %-20s  %s: %s\n", name, p.Position, p.Version, p.Waiting,
-				p.Since.UTC().Format("2006-01-02T15:04:05Z"), terminal.Quote(p.Stream.String()), terminal.Quote(reason))
+			_, err = fmt.Fprintf(r.out, parkedForm, name, fmt.Sprint(p.Position), fmt.Sprint(p.Version), fmt.Sprint(p.Waiting), fmt.Sprint(p.Attempts),
+				p.Since.UTC().Format("2006-01-02T15:04:05Z"), terminal.Quote(p.Stream.String())+": "+terminal.Quote(reason))
 		}
 		if err != nil {
 			return err
@@ -223,13 +223,26 @@ func (r *run) retryAll(ctx context.Context, p Projection) error {
 	return nil
 }
 
+// released is what became of a parked stream.
+type released struct {
+	Projection string `json:"projection"`
+	Kind       string `json:"kind"`
+	ID         string `json:"id"`
+	Result     string `json:"result"` // "parked": it still is, at that position
+	Position   uint64 `json:"position,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+}
+
 // release says that a stream is not parked any more, if it is not.
 func (r *run) release(name string, stream eventstore.StreamID, what string, err error) error {
-	if err != nil {
+	var parked *projection.ParkedError
+	switch {
+	case r.json && errors.As(err, &parked):
+		return errors.Join(err, printJSON(r.out, released{name, stream.Kind, stream.ID, "parked", parked.Position, parked.Reason}))
+	case err != nil:
 		return err
-	}
-	if r.json {
-		return printJSON(r.out, map[string]string{"projection": name, "kind": stream.Kind, "id": stream.ID, "result": what})
+	case r.json:
+		return printJSON(r.out, released{name, stream.Kind, stream.ID, what, 0, ""})
 	}
 	_, err = fmt.Fprintf(r.out, "%s: %s, %s\n", name, terminal.Quote(stream.String()), what)
 	return err
@@ -258,7 +271,11 @@ func (r *run) discard(ctx context.Context, args []string) error {
 		return err
 	}
 	return r.openOne(ctx, found[0], func(p Projection) error {
-		return r.release(p.Name(), stream, "discarded", p.Discard(ctx, stream))
+		err := p.Discard(ctx, stream)
+		if errors.Is(err, projection.ErrParked) {
+			err = fmt.Errorf("the commit is left out, but one behind it cannot be handled: %w", err)
+		}
+		return r.release(p.Name(), stream, "discarded", err)
 	})
 }
 

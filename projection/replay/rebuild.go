@@ -12,8 +12,8 @@ import (
 
 const replayUsage = `Build a read model anew from the log.
 
-Usage: PROGRAM replay NAME [-dry-run] [-throttle N] [-keep] [-restart] [-json]
-       PROGRAM replay NAME -to POSITION [...]
+Usage: PROGRAM replay NAME [-keep] [-throttle N] [-restart] [-json]
+       PROGRAM replay NAME [-to POSITION] [-dry-run] [-throttle N] [-restart] [-json]
        PROGRAM replay NAME -stream KIND/ID
        PROGRAM replay NAME -show GENERATION
        PROGRAM replay NAME -remove GENERATION
@@ -67,30 +67,44 @@ func (r *run) replay(ctx context.Context, args []string) error {
 
 // order returns what is to be done, which is one thing.
 func (r *run) order(o *order) (do func(context.Context, Projection) error, err error) {
-	ways := 0
-	choose := func(chosen bool, f func(context.Context, Projection) error) {
-		if chosen {
-			ways, do = ways+1, f
+	if err := r.check(o); err != nil {
+		return nil, err
+	}
+	switch {
+	case r.given("stream"):
+		stream, err := r.parseStream(o.stream)
+		return func(ctx context.Context, p Projection) error {
+			return r.release(p.Name(), stream, "replayed", p.RebuildStream(ctx, stream))
+		}, err
+	case r.given("show"):
+		return func(ctx context.Context, p Projection) error { return r.show(ctx, p, o.show) }, nil
+	case r.given("remove"):
+		return func(ctx context.Context, p Projection) error {
+			return r.changed(p, o.remove, "removed", p.Remove(ctx, o.remove))
+		}, nil
+	}
+	return func(ctx context.Context, p Projection) error { return r.rebuild(ctx, p, o.RebuildOptions) }, nil
+}
+
+// check refuses flags that make no sense, above all those which would let a replay
+// replace a read model that was to be left alone: -to "$POSITION", where that is 0.
+func (r *run) check(o *order) error {
+	for _, alone := range []string{"stream", "show", "remove"} {
+		for _, other := range []string{"to", "dry-run", "throttle", "keep", "restart", "stream", "show", "remove"} {
+			if alone != other && r.given(alone) && r.given(other) {
+				return r.wrong("-%s and -%s do not go together", alone, other)
+			}
 		}
 	}
-	do = func(ctx context.Context, p Projection) error { return r.rebuild(ctx, p, o.RebuildOptions) }
-	choose(o.To > 0 || o.DryRun || o.Keep || o.Restart, do)
-	choose(o.stream != "", func(ctx context.Context, p Projection) error { return r.rebuildStream(ctx, p, o.stream) })
-	choose(o.show > 0, func(ctx context.Context, p Projection) error {
-		return r.changed(p, o.show, "shown", p.Show(ctx, o.show))
-	})
-	choose(o.remove > 0, func(ctx context.Context, p Projection) error {
-		return r.changed(p, o.remove, "removed", p.Remove(ctx, o.remove))
-	})
-	switch {
-	case ways > 1 || o.To > 0 && o.DryRun:
-		return nil, r.wrong("these flags do not go together")
-	case o.Throttle < 0:
-		return nil, r.wrong("-throttle %d is less than nothing", o.Throttle)
-	case o.stream != "":
-		_, err = r.parseStream(o.stream)
+	if o.Keep && (o.DryRun || r.given("to")) {
+		return r.wrong("-keep is about the read model that is replaced; with -dry-run or -to none is")
 	}
-	return do, err
+	for name, ok := range map[string]bool{"to": o.To > 0, "throttle": o.Throttle > 0, "show": o.show > 0, "remove": o.remove > 0} {
+		if r.given(name) && !ok {
+			return r.wrong("-%s must be at least 1", name)
+		}
+	}
+	return nil
 }
 
 // progressed is how far a replay is, as JSON.
@@ -128,10 +142,17 @@ func (r *run) rebuild(ctx context.Context, p Projection, opts projection.Rebuild
 		}
 		bar.Say(now.Position, now.Target, func() string { return describe(now) })
 	}
+	without := ""
+	if opts.Restart {
+		without = " without -restart"
+	}
 	done, err := p.Rebuild(ctx, &opts)
 	bar.Clear()
 	if ctx.Err() != nil && err != nil {
-		return fmt.Errorf("%w; the same command goes on from there", err)
+		return fmt.Errorf("%w; the same command%s goes on from there", err, without)
+	}
+	if errors.Is(err, projection.ErrStopped) {
+		return fmt.Errorf("%w\nWhen the handler is mended the same command%s goes on from there. With -dry-run all such commits are listed", err, without)
 	}
 	if err != nil {
 		return err
@@ -162,19 +183,29 @@ func (r *run) finished(p Projection, opts projection.RebuildOptions, done projec
 	if err != nil || !opts.DryRun || len(done.Parked) == 0 {
 		return err
 	}
+	r.parkedHeader()
 	return errors.Join(ErrParked, r.printParked(p.Name(), done.Parked))
 }
 
-func (r *run) rebuildStream(ctx context.Context, p Projection, text string) error {
-	stream, err := r.parseStream(text)
+// show refuses a generation that is not complete: readers would see a part of it.
+func (r *run) show(ctx context.Context, p Projection, generation uint64) error {
+	all, err := p.Generations(ctx)
 	if err != nil {
 		return err
 	}
-	return r.release(p.Name(), stream, "replayed", p.RebuildStream(ctx, stream))
+	for _, g := range all {
+		if g.Number == generation && g.Building {
+			return fmt.Errorf("projection %s: generation %d is not complete: a replay that was broken off makes it", p.Name(), generation)
+		}
+	}
+	return r.changed(p, generation, "shown", p.Show(ctx, generation))
 }
 
 // changed says what was done to a generation.
 func (r *run) changed(p Projection, generation uint64, what string, err error) error {
+	if errors.Is(err, projection.ErrNoGeneration) {
+		return fmt.Errorf("%w; '%s projections' lists them", err, r.Program)
+	}
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/headwater-go/headwater/eventstore"
@@ -111,11 +112,19 @@ func (c *Commands) Run(ctx context.Context, args []string) error {
 		r.err = os.Stderr
 	}
 	err := commands[r.name](r, ctx, args[1:])
-	if errors.Is(err, errHelped) {
+	if err == nil || errors.Is(err, errHelped) {
 		return nil
 	}
-	return err
+	return &cleanError{err}
 }
+
+// cleanError is an error as a terminal may show it: it may cite a name, or what a
+// handler said of an event's data.
+type cleanError struct{ error }
+
+func (e *cleanError) Error() string { return terminal.Clean(e.error.Error()) }
+
+func (e *cleanError) Unwrap() error { return e.error }
 
 // errHelped is a request for help that was granted.
 var errHelped = errors.New("helped")
@@ -164,11 +173,20 @@ func (r *run) parse(args []string, names ...string) ([]string, error) {
 }
 
 func (r *run) wrong(format string, args ...any) error {
-	return &UsageError{Help: r.name + " -h", Problem: fmt.Sprintf(format, args...)}
+	return &UsageError{Help: r.name + " -h", Problem: terminal.Clean(fmt.Sprintf(format, args...))}
 }
 
-// parseStream reads KIND/ID.
+// given reports whether a flag is on the command line.
+func (r *run) given(name string) (found bool) {
+	r.flags.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
+}
+
+// parseStream reads KIND/ID, which may be quoted as a list prints it.
 func (r *run) parseStream(text string) (eventstore.StreamID, error) {
+	if plain, err := strconv.Unquote(text); err == nil && strings.HasPrefix(text, `"`) {
+		text = plain
+	}
 	kind, id, ok := strings.Cut(text, "/")
 	if !ok || kind == "" || id == "" {
 		return eventstore.StreamID{}, r.wrong("%q is no stream: write KIND/ID, for example order/42", text)
