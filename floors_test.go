@@ -19,6 +19,11 @@ var floors = map[string][]string{
 	"eventstore/storetest": {"eventstore"},
 	"snapshot":             {"eventstore", "internal/lock"},
 	"snapshot/backendtest": {"eventstore", "internal/lock", "snapshot"},
+	"internal/terminal":    {},
+	"projection":           {"eventstore", "internal/state"},
+	"projection/modeltest": {"eventstore", "internal/state", "projection"},
+	"projection/sqlmodel":  {"eventstore", "internal/state", "projection"},
+	"projection/replay":    {"eventstore", "internal/state", "internal/terminal", "projection"},
 	"aggregate":            {"eventstore", "internal/lock", "internal/state", "snapshot"},
 	"embedded":             {"internal/lock"},
 	"cmd/headwater":        {"embedded", "eventstore", "internal/lock", "internal/terminal"},
@@ -28,7 +33,7 @@ var floors = map[string][]string{
 // What a program that only uses the engine must not link: these packages, and
 // of other modules whatever begins so.
 var heavy = []string{
-	"testing", "database/sql", "github.com/mattn/", "github.com/nats-io/nats-server/",
+	"testing", "database/sql", "github.com/mattn/", "github.com/jackc/", "github.com/nats-io/nats-server/",
 	"go.uber.org/goleak", "github.com/anishathalye/", "github.com/prometheus/", "go.opentelemetry.io/",
 }
 
@@ -46,7 +51,7 @@ func TestFloors(t *testing.T) {
 
 func TestEngineIsLight(t *testing.T) {
 	t.Parallel()
-	for _, pkg := range []string{"eventstore", "snapshot", "aggregate"} {
+	for _, pkg := range []string{"eventstore", "snapshot", "aggregate", "projection", "projection/replay"} {
 		for _, dep := range dependencies(t, pkg) {
 			if pkg == "eventstore" && strings.HasPrefix(dep, "go.etcd.io/bbolt") {
 				t.Errorf("%s depends on %s, which is for package snapshot", pkg, dep)

@@ -3,6 +3,7 @@ package projection
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -18,6 +19,8 @@ type Generation struct {
 	Created  time.Time
 	Live     bool
 	Building bool
+	To       uint64 // the position that it ends after, if it does
+	DryRun   bool
 	Position uint64 // up to which the log is handled
 	Parked   int    // streams
 }
@@ -46,7 +49,7 @@ func (p *Projection[T]) Generations(ctx context.Context) (list []Generation, err
 			}
 			list = append(list, Generation{
 				Number: number, Version: g.Version, Created: g.Created, Live: number == now.Live,
-				Building: g.Building, Position: lowest(at).Position, Parked: len(parked),
+				Building: g.Building, To: g.To, DryRun: g.DryRun, Position: lowest(at).Position, Parked: len(parked),
 			})
 		}
 		return nil
@@ -87,7 +90,8 @@ func listGenerations(r Records) (map[uint64]generation, error) {
 // kept, for example, if the new one is not what it should be. Whoever projects goes
 // on from where that one ends, and its handlers are told that up to where the other
 // one was events are replayed. The other one is kept. Without such a generation the
-// error matches [ErrNoGeneration].
+// error matches [ErrNoGeneration], and if a rebuild is still making it
+// [eventstore.ErrInvalid].
 func (p *Projection[T]) Show(ctx context.Context, number uint64) error {
 	now, ok, err := p.current(ctx)
 	if err != nil {
@@ -108,6 +112,9 @@ func (p *Projection[T]) Show(ctx context.Context, number uint64) error {
 		if !ok {
 			return p.noGeneration(number)
 		}
+		if g.Building {
+			return p.invalid("show", fmt.Sprintf("generation %d is not complete", number))
+		}
 		next := now.master
 		next.Live = number
 		if err := swap(tx, masterKey, now.raw, encode(next)); err != nil {
@@ -120,7 +127,7 @@ func (p *Projection[T]) Show(ctx context.Context, number uint64) error {
 		if err := unretire(tx, number, g.Workers); err != nil {
 			return err
 		}
-		g.Building, g.Kept, g.To, g.Replayed = false, false, 0, max(g.Replayed, reached)
+		g.Kept, g.To, g.Replayed = false, 0, max(g.Replayed, reached)
 		if err := save(tx, generationKey(number), g); err != nil {
 			return err
 		}
@@ -208,7 +215,8 @@ func (p *Projection[T]) tidy(ctx context.Context) error {
 		if number == now.Live || g.Building || g.Kept {
 			continue
 		}
-		if err := p.Remove(ctx, number); err != nil {
+		err := p.Remove(ctx, number)
+		if err != nil && !errors.Is(err, ErrNoGeneration) && !errors.Is(err, errMoved) { // somebody else does it
 			return err
 		}
 	}

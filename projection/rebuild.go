@@ -127,6 +127,9 @@ func (b *rebuild[T]) step(ctx context.Context) (over bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if now.Version > b.Projection.opts.Version {
+		return false, b.invalid("rebuild", fmt.Sprintf("the read model is of version %d, and this program of version %d", now.Version, b.Projection.opts.Version))
+	}
 	if b.number == 0 {
 		if err := b.start(ctx, now); err != nil {
 			return false, err
@@ -165,10 +168,10 @@ func (b *rebuild[T]) start(ctx context.Context, now current) error {
 		return err
 	}
 	for number, g := range all {
-		if !g.Building {
+		if !g.Building || g.To != wanted.To || g.DryRun != wanted.DryRun {
 			continue
 		}
-		if !b.opts.Restart && g.Version == wanted.Version && g.To == wanted.To && g.DryRun == wanted.DryRun {
+		if !b.opts.Restart && g.Version == wanted.Version {
 			b.number = number
 			continue
 		}

@@ -293,3 +293,54 @@ func TestRebuildStream(t *testing.T) {
 		t.Errorf("without Forget: %v", err)
 	}
 }
+
+// A dry run, and a rebuild up to a position, leave an unfinished rebuild alone.
+func TestRebuildsOfOtherPurposes(t *testing.T) {
+	t.Parallel()
+	store, file := testutil.Store(t), openFile(t)
+	for range 30 {
+		deposit(t, store, "a", 1)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var calls atomic.Int64
+	p := newProjection(t, "balances", store, file, projection.From("account", codec,
+		projection.On(func(ctx context.Context, b *bbolt.Bucket, e deposited, at projection.Event) error {
+			if calls.Add(1) == 45 {
+				cancel()
+			}
+			return addBalance(ctx, b, e, at)
+		})), &projection.Options{Batch: 5})
+	if err := p.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	unfinished, err := p.Rebuild(ctx, nil)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("%+v, %v", unfinished, err)
+	}
+	if err := p.Show(t.Context(), unfinished.Generation); !errors.Is(err, eventstore.ErrInvalid) {
+		t.Errorf("it is shown: %v", err)
+	}
+	for _, opts := range []*projection.RebuildOptions{{DryRun: true}, {To: 7}} {
+		if _, err := p.Rebuild(t.Context(), opts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done, err := p.Rebuild(t.Context(), nil)
+	if err != nil || done.Generation != unfinished.Generation || done.Commits != 30-unfinished.Position {
+		t.Errorf("%+v after %+v, %v", done, unfinished, err)
+	}
+}
+
+func TestOlderVersionDoesNotRebuild(t *testing.T) {
+	t.Parallel()
+	store, file := testutil.Store(t), openFile(t)
+	deposit(t, store, "a", 1)
+	if err := newProjection(t, "balances", store, file, balances(), &projection.Options{Version: 2}).CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	older := newProjection(t, "balances", store, file, balances(), &projection.Options{Version: 1})
+	if _, err := older.Rebuild(t.Context(), nil); !errors.Is(err, eventstore.ErrInvalid) {
+		t.Errorf("an older program rebuilds: %v", err)
+	}
+}

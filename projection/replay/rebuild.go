@@ -20,7 +20,7 @@ Usage: PROGRAM replay NAME [-keep] [-throttle N] [-restart] [-json]
 
 The new read model is a generation of its own. Readers see the old one until the new
 one is where that is; then it takes its place. After Ctrl-C the same command goes on
-from where it was.
+from where it was, unless one with another -to or -dry-run was given between.
 
 With -to it ends after a position, and stays beside the one in use, until it is shown
 or removed. With -dry-run it is removed in the end, and what could not be handled is
@@ -152,7 +152,7 @@ func (r *run) rebuild(ctx context.Context, p Projection, opts projection.Rebuild
 		return fmt.Errorf("%w; the same command%s goes on from there", err, without)
 	}
 	if errors.Is(err, projection.ErrStopped) {
-		return fmt.Errorf("%w\nWhen the handler is mended the same command%s goes on from there. With -dry-run all such commits are listed", err, without)
+		return fmt.Errorf("%w\nWhen the handler is mended the same command%s goes on from there", err, without)
 	}
 	if err != nil {
 		return err
@@ -177,8 +177,8 @@ func (r *run) finished(p Projection, opts projection.RebuildOptions, done projec
 			"result", p.Name(), done.Generation, done.Position, done.Commits, done.Events, len(done.Parked), done.Took.Seconds(),
 		})
 	} else {
-		_, err = fmt.Fprintf(r.out, "%s: generation %d up to position %d, %d events handled, %d streams parked, %s\n",
-			p.Name(), done.Generation, done.Position, done.Events, len(done.Parked), what)
+		_, err = fmt.Fprintf(r.out, "%s: generation %d up to position %d, %s; %d events handled in %v, parked streams: %d\n",
+			p.Name(), done.Generation, done.Position, what, done.Events, done.Took.Round(time.Millisecond), len(done.Parked))
 	}
 	if err != nil || !opts.DryRun || len(done.Parked) == 0 {
 		return err

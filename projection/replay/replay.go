@@ -1,12 +1,35 @@
 // Package replay gives a program the commands for its projections: to see how they
 // are, to rebuild their read models, and to deal with what is parked. A program adds
-// them to its own in a few lines:
+// them to its own in a few lines. Here it has a -data flag, and its read models are
+// in a file:
 //
-//	commands := &replay.Commands{Program: "orders", Open: openProjections, Flags: addDataFlag}
-//	if commands.Has(os.Args[1]) {
-//		err := commands.Run(ctx, os.Args[1:])
-//		…
+//	func projections() *replay.Commands {
+//		var data string
+//		return &replay.Commands{
+//			Program: "orders",
+//			Flags: func(fs *flag.FlagSet) {
+//				fs.StringVar(&data, "data", "orders-data", "the `folder` of the log")
+//			},
+//			Open: func(ctx context.Context) ([]replay.Projection, func() error, error) {
+//				shop, err := openShop(ctx, data)
+//				if err != nil {
+//					return nil, nil, err
+//				}
+//				return []replay.Projection{shop.salesByDay, shop.openOrders}, shop.Close, nil
+//			},
+//		}
 //	}
+//
+//	func run(ctx context.Context, args []string) error {
+//		if commands := projections(); commands.Has(args[0]) {
+//			return commands.Run(ctx, args)
+//		}
+//		… // the program's own commands
+//	}
+//
+// The program ends the context at Ctrl-C, prints the error, and chooses the exit
+// status: 2 where the error is a [UsageError], 130 where the context has ended, and
+// otherwise 1.
 //
 // The commands are
 //
@@ -17,7 +40,10 @@
 //	discard NAME KIND/ID        leave out the commit that could not be handled
 //
 // Each has -h, and with -json prints a JSON value a line. Everything that comes from a
-// log and could disturb a terminal is quoted.
+// log and could disturb a terminal is quoted, in errors too.
+//
+// A read model in a [projection.File] is for one process: the commands are for when
+// the program does not run. On a shared database they can be used at any time.
 package replay
 
 import (

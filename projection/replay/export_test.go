@@ -1,0 +1,4 @@
+package replay
+
+// Describe is what the progress bar says.
+var Describe = describe
