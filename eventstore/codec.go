@@ -99,6 +99,16 @@ func (c *JSONCodec[E]) TypeOf(eventType string) (reflect.Type, bool) {
 	return t, ok
 }
 
+// Returns reports whether Decode returns events of a Go type.
+func (c *JSONCodec[E]) Returns(event reflect.Type) bool {
+	for _, t := range c.types {
+		if t == event {
+			return true
+		}
+	}
+	return c.unknown != nil
+}
+
 // Decode returns the event that a stored one is, brought up to date by the
 // codec's upcasts. The error matches [ErrUnknownType] for a type that the codec
 // does not know, and otherwise says why the data is not that of its type.

@@ -21,6 +21,7 @@ type inlet struct {
 	log    string
 	name   string // of the consumer
 	line   *line
+	retry  retrier // of the first pull
 	shared bool
 	pin    string // by which the server knows that a shared consumer is ours
 
@@ -47,7 +48,7 @@ func (in *inlet) begin(x *exchange) {
 }
 
 func (in *inlet) open(log, name string, shared bool) (err error) {
-	in.log, in.name, in.shared = log, name, shared
+	in.log, in.name, in.shared, in.retry.start = log, name, shared, time.Now()
 	in.subj = "$JS.API.CONSUMER.MSG.NEXT." + log + "." + name
 	in.reminderReply = in.nc.NewInbox()
 	if in.line, err = in.take(); err != nil {
@@ -113,6 +114,13 @@ func (in *inlet) receive(ctx context.Context) (*stored, error) {
 		}
 		if strings.HasPrefix(m.Reply, ackPrefix) {
 			return in.delivered(m)
+		}
+		if status(m) == statusNoResponders && in.got == 0 && time.Since(in.retry.start) < settling {
+			in.pulled -= pullBatch
+			if err := in.retry.pause(ctx, errGone); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if idle, err := in.control(m); idle || err != nil {
 			return nil, err
@@ -203,6 +211,11 @@ const headerPin = "Nats-Pin-Id"
 // errTaken says that a shared consumer is another process's.
 var errTaken = errors.New("another process reads the consumer now, or may")
 
+var errGone = errors.New("the consumer is gone")
+
+// settling is how long the nodes of a cluster may take to know of a new consumer.
+const settling = 3 * heartbeat
+
 // control acts on what the server says about the consumer, which may be that it
 // is idle.
 func (in *inlet) control(m *nats.Msg) (idle bool, err error) {
@@ -219,7 +232,7 @@ func (in *inlet) control(m *nats.Msg) (idle bool, err error) {
 	case "423":
 		return false, errTaken
 	case statusNoResponders:
-		return false, errors.New("the consumer is gone")
+		return false, errGone
 	}
 	return false, fmt.Errorf("the server answered with status %s", clip(status(m)))
 }

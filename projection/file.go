@@ -129,18 +129,27 @@ func (f *File) Records(_ context.Context, projection string, fn func(Records) er
 type fileRecords struct{ root *bbolt.Bucket }
 
 func (r fileRecords) Get(key string) ([]byte, error) {
-	if r.root == nil {
-		return nil, nil
+	if b := r.bucket(); b != nil {
+		return bytes.Clone(b.Get([]byte(key))), nil
 	}
-	return bytes.Clone(r.root.Bucket(recordsKey).Get([]byte(key))), nil
+	return nil, nil
+}
+
+// bucket returns that of the records, nil if there is none yet.
+func (r fileRecords) bucket() *bbolt.Bucket {
+	if r.root == nil {
+		return nil
+	}
+	return r.root.Bucket(recordsKey)
 }
 
 func (r fileRecords) List(prefix string) (map[string][]byte, error) {
 	all := make(map[string][]byte)
-	if r.root == nil {
+	b := r.bucket()
+	if b == nil {
 		return all, nil
 	}
-	c := r.root.Bucket(recordsKey).Cursor()
+	c := b.Cursor()
 	for k, v := c.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
 		all[string(k)] = bytes.Clone(v)
 	}

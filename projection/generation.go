@@ -92,7 +92,28 @@ func listGenerations(r Records) (map[uint64]generation, error) {
 // one was events are replayed. The other one is kept. Without such a generation the
 // error matches [ErrNoGeneration], and if a rebuild is still making it
 // [eventstore.ErrInvalid].
+//
+// A program of another version than the generation's does not leave it so, see
+// [Options]: to go back to an older version start the older program, stop the newer
+// ones, and then show the generation.
 func (p *Projection[T]) Show(ctx context.Context, number uint64) error {
+	return p.again(ctx, func() error { return p.show(ctx, number) })
+}
+
+// again does something again where somebody else was faster.
+func (p *Projection[T]) again(ctx context.Context, f func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := f()
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		if pause(ctx, attempt); ctx.Err() != nil {
+			return fmt.Errorf("projection %s: %w", p.name, ctx.Err())
+		}
+	}
+}
+
+func (p *Projection[T]) show(ctx context.Context, number uint64) error {
 	now, ok, err := p.current(ctx)
 	if err != nil {
 		return err
@@ -120,10 +141,11 @@ func (p *Projection[T]) Show(ctx context.Context, number uint64) error {
 		if err := swap(tx, masterKey, now.raw, encode(next)); err != nil {
 			return err
 		}
-		reached, err := retire(tx, now.Live, now.generation, true)
+		live, err := retire(tx, now.Live, true)
 		if err != nil {
 			return err
 		}
+		reached := lowest(live).Position
 		if err := unretire(tx, number, g.Workers); err != nil {
 			return err
 		}
@@ -158,6 +180,10 @@ func (p *Projection[T]) noGeneration(number uint64) error {
 // ends with an error. Without such a generation the error matches
 // [ErrNoGeneration].
 func (p *Projection[T]) Remove(ctx context.Context, number uint64) error {
+	return p.again(ctx, func() error { return p.removeOnce(ctx, number) })
+}
+
+func (p *Projection[T]) removeOnce(ctx context.Context, number uint64) error {
 	now, ok, err := p.current(ctx)
 	if err != nil {
 		return err
@@ -165,6 +191,10 @@ func (p *Projection[T]) Remove(ctx context.Context, number uint64) error {
 	if ok && number == now.Live {
 		return p.invalid("remove", fmt.Sprintf("generation %d is the live one", number))
 	}
+	return p.remove(ctx, now, number)
+}
+
+func (p *Projection[T]) remove(ctx context.Context, now current, number uint64) error {
 	return p.model.Update(ctx, p.name, func(tx Tx[T]) error {
 		// Of two transactions that change which one is live one fails.
 		if err := swap(tx, masterKey, now.raw, now.raw); err != nil {
@@ -201,13 +231,21 @@ func drop[T any](tx Tx[T], number uint64, g generation) error {
 	return tx.Drop(number)
 }
 
-// tidy removes the generations that were replaced and are not kept.
+// tidy removes the generations that were replaced and are not kept. If somebody else
+// is faster that is all right.
 func (p *Projection[T]) tidy(ctx context.Context) error {
-	now, ok, err := p.current(ctx)
-	if err != nil || !ok {
+	var now current
+	var all map[uint64]generation
+	err := p.model.Records(ctx, p.name, func(r Records) (err error) {
+		if now.raw, err = r.Get(masterKey); err != nil || now.raw == nil {
+			return err
+		}
+		if err := parse(masterKey, now.raw, &now.master); err != nil {
+			return err
+		}
+		all, err = listGenerations(r)
 		return err
-	}
-	all, err := p.generations(ctx)
+	})
 	if err != nil {
 		return err
 	}
@@ -215,8 +253,8 @@ func (p *Projection[T]) tidy(ctx context.Context) error {
 		if number == now.Live || g.Building || g.Kept {
 			continue
 		}
-		err := p.Remove(ctx, number)
-		if err != nil && !errors.Is(err, ErrNoGeneration) && !errors.Is(err, errMoved) { // somebody else does it
+		err := p.remove(ctx, now, number)
+		if err != nil && !errors.Is(err, ErrNoGeneration) && !errors.Is(err, errMoved) {
 			return err
 		}
 	}

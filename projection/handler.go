@@ -59,14 +59,22 @@ func From[T, E any](kind string, codec eventstore.Codec[E], handlers ...Handler[
 	}); ok {
 		s.typeOf = c.TypeOf
 	}
+	var knows func(reflect.Type) bool
+	if c, ok := codec.(interface{ Returns(reflect.Type) bool }); ok {
+		knows = c.Returns
+	}
 	events := reflect.TypeFor[E]()
 	for _, h := range handlers {
 		switch {
 		case h.forget != nil:
 			s.forget = h.forget
 			continue
+		case h.event.Kind() == reflect.Interface:
+			s.wrong = fmt.Errorf("there is a handler of %v, which is an interface, and no event is of that type itself", h.event)
 		case !h.event.AssignableTo(events):
 			s.wrong = fmt.Errorf("the handler of %v is for another codec than that of %v", h.event, events)
+		case knows != nil && !knows(h.event):
+			s.wrong = fmt.Errorf("there is a handler of %v, which the codec never returns", h.event)
 		case s.types[h.event] != nil:
 			s.wrong = fmt.Errorf("there are two handlers of %v", h.event)
 		}

@@ -245,8 +245,8 @@ func (m *memory[S]) rewind(touched map[uint64]bool) {
 		m.careful = cautious
 	}
 	for g := range touched {
-		if g == m.shown && m.again == nil {
-			m.seen, m.again = m.position(), make(chan struct{})
+		if g == m.shown {
+			m.hide()
 		}
 		delete(m.states, g)
 		data, ok := m.saved.States[g]
@@ -268,6 +268,18 @@ func (m *memory[S]) rewind(touched map[uint64]bool) {
 		}
 	}
 	m.caughtUp()
+}
+
+// hide lets readers wait until all is there again that they have seen. If nothing is
+// lost it is.
+func (m *memory[S]) hide() {
+	saved, _, _ := load[checkpoint](memoryRecords{m.saved.Records, nil}, checkpointKey(m.shown, 0))
+	switch now := m.position(); {
+	case now == saved.Position:
+		m.seen = now
+	case m.again == nil:
+		m.seen, m.again = now, make(chan struct{})
+	}
 }
 
 func ofGeneration(key string, g uint64) bool {
@@ -305,6 +317,8 @@ func (m *memory[S]) saveIfDue(important bool) error {
 func (m *memory[S]) flush() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.seen = 0 // nobody will bring it further
+	m.caughtUp()
 	if !m.changed {
 		return nil
 	}

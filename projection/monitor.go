@@ -53,7 +53,7 @@ type Hooks struct {
 type Batch struct {
 	Projection string
 	Generation uint64
-	Commits    int // with those of the other hooks' failures left out
+	Commits    int // that it passed, parked ones included
 	Events     int // that had handlers
 	Position   uint64
 	Took       time.Duration
@@ -85,6 +85,7 @@ type monitor struct {
 	follows bool          // this process projects
 	waiters int
 	restart func() // lets the projection begin anew from its checkpoint; nil: it does not run
+	late    bool   // it is to do so at once when it does
 }
 
 func newMonitor(name string, hooks Hooks) *monitor {
@@ -112,7 +113,7 @@ func (m *monitor) change(f func(*monitor)) {
 // waits is told, and of a change of the state everybody.
 func (m *monitor) reached(position, head uint64, oldest time.Time, far uint64) {
 	m.mu.Lock()
-	m.status.Position, m.status.Head, m.oldest = position, max(head, position), oldest
+	m.status.Position, m.status.Head, m.oldest = position, max(head, position, m.status.Head), oldest
 	state := m.status.State
 	switch lag := m.status.Lag(); {
 	case lag == 0:
@@ -124,6 +125,15 @@ func (m *monitor) reached(position, head uint64, oldest time.Time, far uint64) {
 	m.mu.Unlock()
 	if tell {
 		m.change(func(m *monitor) { m.status.State = state })
+	}
+}
+
+// atLeast notes where the log ends.
+func (m *monitor) atLeast(head uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.status.Head = max(m.status.Head, head); m.status.Lag() > 0 && m.status.State == Live {
+		m.status.State = CatchingUp
 	}
 }
 
@@ -139,8 +149,11 @@ func (m *monitor) state(s State, err error) {
 func (m *monitor) interruptible(restart func()) (over func()) {
 	set := func(f func()) {
 		m.mu.Lock()
-		m.restart = f
-		m.mu.Unlock()
+		defer m.mu.Unlock()
+		if m.restart = f; f != nil && m.late {
+			m.late = false
+			f()
+		}
 	}
 	set(restart)
 	return func() { set(nil) }
@@ -151,6 +164,7 @@ func (m *monitor) interruptible(restart func()) (over func()) {
 func (m *monitor) moved() {
 	m.mu.Lock()
 	restart := m.restart
+	m.late = restart == nil // it may be about to begin, with what it read before
 	m.mu.Unlock()
 	if restart == nil {
 		return

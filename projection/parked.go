@@ -85,16 +85,10 @@ func (p *Projection[T]) Discard(ctx context.Context, stream eventstore.StreamID)
 }
 
 func (p *Projection[T]) unpark(ctx context.Context, stream eventstore.StreamID, skip bool) error {
-	for attempt := 1; ; attempt++ {
-		err := p.unparkOnce(ctx, stream, skip)
-		p.monitor.moved()
-		if !errors.Is(err, errMoved) {
-			return err
-		}
-		if pause(ctx, attempt); ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
+	return p.again(ctx, func() error {
+		defer p.monitor.moved()
+		return p.unparkOnce(ctx, stream, skip)
+	})
 }
 
 func (p *Projection[T]) unparkOnce(ctx context.Context, stream eventstore.StreamID, skip bool) error {
@@ -148,27 +142,37 @@ func (p *Projection[T]) commitsOf(ctx context.Context, stream eventstore.StreamI
 	return batch, nil
 }
 
-// release handles the commits that wait of a stream: all of them, or in a second
-// transaction those before the one that fails.
+// release handles the commits that wait of a stream: all of them, or if one fails in
+// another transaction those before it.
 func (w *worker[T]) release(ctx context.Context, stream eventstore.StreamID, one parked, batch []eventstore.Delivery) error {
 	delete(w.parked, stream)
-	err := w.replay(ctx, stream, batch, nil)
-	var f *failure
-	if !errors.As(err, &f) {
-		return err
+	var left *parked
+	for n := len(batch); ; {
+		err := w.replay(ctx, stream, batch[:n], left)
+		var f *failure
+		switch {
+		case errors.As(err, &f):
+			n = f.index
+			left = w.stillParked(one, batch, f)
+		case err != nil || left == nil:
+			return err
+		default:
+			return fmt.Errorf("projection %s: %w", w.name, &ParkedError{w.name, left.export(stream)})
+		}
 	}
+}
+
+// stillParked is what is left of a parked stream when another commit fails.
+func (w *worker[T]) stillParked(one parked, batch []eventstore.Delivery, f *failure) *parked {
 	d := batch[f.index]
-	again := parked{
+	left := parked{
 		Position: d.Position, Version: d.Events[0].Version, Reason: reason(f.err), Attempts: 1,
 		Since: time.Now().UTC(), Last: one.Last, Waiting: uint64(len(batch) - f.index),
 	}
 	if d.Position == one.Position {
-		again.Attempts, again.Since = one.Attempts+1, one.Since
+		left.Attempts, left.Since = one.Attempts+1, one.Since
 	}
-	if err := w.replay(ctx, stream, batch[:f.index], &again); err != nil {
-		return err
-	}
-	return fmt.Errorf("projection %s: %w", w.name, &ParkedError{w.name, again.export(stream)})
+	return &left
 }
 
 // replay handles commits that the checkpoint has passed, in one transaction. What
@@ -209,7 +213,7 @@ func (w *worker[T]) applyAll(ctx context.Context, data T, t *todo[T]) error {
 	next := 0
 	for i, d := range t.batch {
 		for ; next < t.ends[i]; next++ {
-			if err := t.calls[next].do(w.caused(ctx, t.calls[next]), data, w.number, d.Position <= w.replayed); err != nil {
+			if err := t.calls[next].do(w.caused(ctx, t.calls[next]), data, w.number, w.replaying(d)); err != nil {
 				return &failure{i, err}
 			}
 		}
@@ -226,22 +230,19 @@ func (p *Projection[T]) RebuildStream(ctx context.Context, stream eventstore.Str
 	if forget == nil {
 		return p.invalid("stream "+stream.String(), "cannot be replayed for itself: the handlers of its kind do not know how to forget it, see projection.Forget")
 	}
-	for attempt := 1; ; attempt++ {
-		err := p.rebuildStream(ctx, stream, forget)
-		p.monitor.moved()
-		if !errors.Is(err, errMoved) {
-			return err
-		}
-		if pause(ctx, attempt); ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
+	return p.again(ctx, func() error {
+		defer p.monitor.moved()
+		return p.rebuildStream(ctx, stream, forget)
+	})
 }
 
 func (p *Projection[T]) rebuildStream(ctx context.Context, stream eventstore.StreamID, forget func(context.Context, T, eventstore.StreamID) error) error {
 	now, ok, err := p.current(ctx)
-	if err != nil || !ok {
+	if err != nil {
 		return err
+	}
+	if !ok {
+		return p.noGeneration(1)
 	}
 	r, err := p.open(ctx, now.Live)
 	if err != nil {
@@ -252,8 +253,9 @@ func (p *Projection[T]) rebuildStream(ctx context.Context, stream eventstore.Str
 	if err != nil {
 		return err
 	}
+	batch = slices.DeleteFunc(batch, func(d eventstore.Delivery) bool { return d.Position <= now.Begin })
 	if len(batch) == 0 {
-		return p.invalid("stream "+stream.String(), "has no events up to the checkpoint")
+		return p.invalid("stream "+stream.String(), "has no events between where the projection begins and its checkpoint")
 	}
 	delete(w.parked, stream)
 	r.replayed = w.held.Position

@@ -23,8 +23,8 @@ type Projection[T any] struct {
 	kinds    []string
 	opts     Options
 
-	running  sync.Mutex // held by Run
-	building sync.Mutex // held by Rebuild
+	running  sync.Mutex    // held by Run
+	building chan struct{} // holds one while Rebuild works
 	monitor  *monitor
 	troubles troubles
 }
@@ -144,7 +144,7 @@ func New[T any](name string, store *eventstore.Store, model Model[T], handlers H
 	if opts == nil {
 		opts = &Options{}
 	}
-	p := &Projection[T]{name: name, store: store, model: model, traits: model.Traits(), opts: *opts, monitor: newMonitor(name, opts.Hooks)}
+	p := &Projection[T]{name: name, store: store, model: model, traits: model.Traits(), opts: *opts, monitor: newMonitor(name, opts.Hooks), building: make(chan struct{}, 1)}
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
@@ -163,6 +163,8 @@ func New[T any](name string, store *eventstore.Store, model Model[T], handlers H
 	switch {
 	case o.Workers > maxWorkers:
 		return nil, p.invalid("workers", fmt.Sprintf("%d are more than %d", o.Workers, maxWorkers))
+	case o.Version != 0 && p.traits.Outside:
+		return nil, p.invalid("version", "there is no read model to build anew")
 	case o.Workers > 1 && !p.traits.Parallel:
 		return nil, p.invalid("workers", "the model has one transaction at a time, so a second worker would only wait")
 	}

@@ -30,7 +30,7 @@ type RebuildOptions struct {
 	Restart bool
 	// Throttle is how many commits a second are read at most; default: no limit.
 	Throttle int
-	// Progress is called after each transaction, from one goroutine at a time.
+	// Progress is called now and then, and at the end, from one goroutine at a time.
 	Progress func(Progress)
 }
 
@@ -55,6 +55,7 @@ func (p Progress) Percent() float64 {
 // Rebuilt is what a rebuild came to.
 type Rebuilt struct {
 	Generation uint64
+	From       uint64 // position that it went on from, where an earlier one was broken off
 	Position   uint64
 	Commits    uint64 // that were read now
 	Events     int    // that were handled now
@@ -75,8 +76,38 @@ func (p *Projection[T]) Rebuild(ctx context.Context, opts *RebuildOptions) (Rebu
 	if opts == nil {
 		opts = &RebuildOptions{}
 	}
-	p.building.Lock()
-	defer p.building.Unlock()
+	if err := p.alone(ctx); err != nil {
+		return Rebuilt{}, err
+	}
+	defer func() { <-p.building }()
+	return p.rebuild(ctx, opts)
+}
+
+// alone waits until no other rebuild works in this process.
+func (p *Projection[T]) alone(ctx context.Context) error {
+	select {
+	case p.building <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("projection %s: another rebuild works: %w", p.name, ctx.Err())
+	}
+}
+
+// upgrade rebuilds the read model of an older version, if that is not done meanwhile.
+func (p *Projection[T]) upgrade(ctx context.Context) error {
+	if err := p.alone(ctx); err != nil {
+		return err
+	}
+	defer func() { <-p.building }()
+	now, ok, err := p.current(ctx)
+	if err != nil || !ok || now.Version >= p.opts.Version {
+		return err
+	}
+	_, err = p.rebuild(ctx, &RebuildOptions{})
+	return err
+}
+
+func (p *Projection[T]) rebuild(ctx context.Context, opts *RebuildOptions) (Rebuilt, error) {
 	b := &rebuild[T]{Projection: p, opts: opts, began: time.Now()}
 	if p.traits.Outside {
 		return b.done, p.invalid("rebuild", "it has no read model")
@@ -86,19 +117,29 @@ func (p *Projection[T]) Rebuild(ctx context.Context, opts *RebuildOptions) (Rebu
 		over, err := b.step(ctx)
 		b.done.Took = time.Since(b.began)
 		switch {
-		case over && err == nil:
-			return b.done, nil
+		case over:
+			return b.done, err
 		case ctx.Err() != nil:
 			return b.done, fmt.Errorf("projection %s: rebuild, at position %d: %w", p.name, b.done.Position, ctx.Err())
 		case final(err) || errors.Is(err, ErrNoGeneration) || attempt >= rebuildAttempts:
-			return b.done, err
-		case err == nil || b.done.Position > at:
+			return b.done, p.named(err)
+		case err == nil:
 			attempt = 0
 			continue
+		case b.done.Position > at:
+			attempt = 1
 		}
 		p.monitor.failed(Failure{Projection: p.name, Generation: b.number, Attempt: attempt, Err: err})
 		pause(ctx, attempt)
 	}
+}
+
+// named adds the projection's name to an error that has none.
+func (p *Projection[T]) named(err error) error {
+	if errors.Is(err, errMoved) {
+		return fmt.Errorf("projection %s: rebuild: %w", p.name, err)
+	}
+	return err
 }
 
 // rebuildAttempts is how often a rebuild goes on without getting any further; it
@@ -138,6 +179,10 @@ func (b *rebuild[T]) step(ctx context.Context) (over bool, err error) {
 			return false, err
 		}
 	}
+	if b.number == now.Live { // somebody else has finished it
+		b.done.Generation, b.done.Position = b.number, 0
+		return true, nil
+	}
 	r, err := b.open(ctx, b.number)
 	if err != nil {
 		return false, err
@@ -153,9 +198,10 @@ func (b *rebuild[T]) step(ctx context.Context) (over bool, err error) {
 		if b.done.Parked, err = b.parkedIn(ctx, b.number); err == nil {
 			err = b.Remove(ctx, b.number)
 		}
-		return true, err
+		return err == nil, err
 	case b.opts.To > 0:
-		return true, b.keep(ctx)
+		err := b.keep(ctx)
+		return err == nil, err
 	}
 	return b.replace(ctx, now, r)
 }
@@ -208,7 +254,7 @@ func (b *rebuild[T]) aim(ctx context.Context, now current, r *run[T]) error {
 		return err
 	}
 	at := lowest(live.checkpoints()).Position
-	r.replayed = at
+	r.replayed, r.skipped = max(at, now.Replayed), live.allParked()
 	if at > last { // it went on, or the log lost commits
 		if last, err = b.store.Position(ctx); err != nil {
 			return err
@@ -221,9 +267,9 @@ func (b *rebuild[T]) aim(ctx context.Context, now current, r *run[T]) error {
 	case b.opts.To > last:
 		return b.invalid("rebuild", fmt.Sprintf("position %d is beyond the end of the log, which is %d", b.opts.To, last))
 	case b.opts.To > 0:
-		target, r.replayed = b.opts.To, endless
+		target, r.replayed, r.skipped = b.opts.To, endless, nil
 	case b.opts.DryRun:
-		target, r.replayed = last, endless
+		target, r.replayed, r.skipped = last, endless, nil
 	case at <= now.Begin: // it never ran
 		target = last
 	}
@@ -231,6 +277,7 @@ func (b *rebuild[T]) aim(ctx context.Context, now current, r *run[T]) error {
 	defer b.mu.Unlock()
 	if b.target == 0 {
 		b.from = lowest(r.checkpoints()).Position
+		b.done.From = b.from
 	}
 	b.target = target
 	return nil
@@ -288,21 +335,22 @@ func (b *rebuild[T]) replace(ctx context.Context, now current, r *run[T]) (over 
 		if err := swap(tx, masterKey, now.raw, encode(next)); err != nil {
 			return err
 		}
-		reached, err := retire(tx, now.Live, now.generation, b.opts.Keep)
+		live, err := retire(tx, now.Live, b.opts.Keep)
 		if err != nil {
 			return err
 		}
-		if b.lost {
-			reached = min(reached, at.Position)
+		if r.skipped, err = listParked(tx, now.Live); err != nil {
+			return err
 		}
-		if err := b.catchUp(ctx, tx, r, at, reached, ahead); err != nil {
+		reached := lowest(live).Position
+		if err := b.catchUp(ctx, tx, r, b.goals(r, at, live), ahead); err != nil {
 			return err
 		}
 		g, _, err := load[generation](tx, generationKey(b.number))
 		if err != nil {
 			return err
 		}
-		g.Building, g.Replayed = false, max(g.Replayed, reached)
+		g.Building, g.Replayed = false, max(g.Replayed, now.Replayed, reached)
 		if err := save(tx, generationKey(b.number), g); err != nil {
 			return err
 		}
@@ -317,10 +365,9 @@ func (b *rebuild[T]) replace(ctx context.Context, now current, r *run[T]) (over 
 	}
 	b.monitor.moved()
 	b.done.Position = max(b.done.Position, lowest(r.checkpoints()).Position)
-	if b.done.Parked, err = b.parkedIn(ctx, b.number); err != nil {
-		return true, err
-	}
-	return true, b.tidy(ctx)
+	b.done.Parked, err = b.parkedIn(ctx, b.number)
+	_ = b.tidy(ctx) // or the next run does
+	return true, err
 }
 
 // errBehind ends a transaction in which a new generation cannot be brought to
@@ -349,22 +396,40 @@ func (b *rebuild[T]) ahead(ctx context.Context, at checkpoint) (batch []eventsto
 	return batch, nil
 }
 
-// catchUp handles the commits up to where the live generation is, if they are at
+// goals returns where each worker of the new generation has to be: where that of the
+// live one is that handled the same streams or, if there is another number of workers,
+// where all of those are.
+func (b *rebuild[T]) goals(r *run[T], at checkpoint, live []checkpoint) []checkpoint {
+	goals := make([]checkpoint, len(r.workers))
+	for i := range goals {
+		goals[i] = lowest(live)
+		if len(live) == len(goals) {
+			goals[i] = live[i]
+		}
+		if b.lost || goals[i].Position < at.Position {
+			goals[i] = at
+		}
+		goals[i].Changes, goals[i].Retired = r.workers[i].held.Changes, false
+	}
+	return goals
+}
+
+// catchUp handles the commits up to where the workers have to be, if they are at
 // hand.
-func (b *rebuild[T]) catchUp(ctx context.Context, tx Tx[T], r *run[T], at checkpoint, reached uint64, ahead []eventstore.Delivery) error {
-	if at.Position+uint64(len(ahead)) < reached {
+func (b *rebuild[T]) catchUp(ctx context.Context, tx Tx[T], r *run[T], goals []checkpoint, ahead []eventstore.Delivery) error {
+	start := lowest(r.checkpoints())
+	if start.Position+uint64(len(ahead)) < highest(goals).Position {
 		return errBehind
 	}
-	r.replayed = max(r.replayed, reached)
+	r.replayed = max(r.replayed, highest(goals).Position)
 	for _, d := range ahead {
-		if d.Position > reached {
-			break
-		}
-		at.Position, at.Recorded = d.Position, d.Recorded
 		if len(d.Events) == 0 {
 			continue
 		}
 		w := r.worker(d.Events[0].Stream)
+		if d.Position > goals[w.index].Position {
+			continue
+		}
 		t, err := w.decode([]eventstore.Delivery{d})
 		if err != nil {
 			return err
@@ -376,31 +441,38 @@ func (b *rebuild[T]) catchUp(ctx context.Context, tx Tx[T], r *run[T], at checkp
 			w.parked[p.stream] = p.parked
 		}
 	}
-	for _, w := range r.workers {
-		at.Changes = w.held.Changes
-		if err := swap(tx, w.key, w.raw, encode(at)); err != nil {
+	for i, w := range r.workers {
+		if n := goals[i].Position - start.Position; n > 0 { // the log may have another history now
+			goals[i].Recorded = ahead[n-1].Recorded
+		} else {
+			goals[i].Recorded = start.Recorded
+		}
+		if err := swap(tx, w.key, w.raw, encode(goals[i])); err != nil {
 			return err
 		}
-		w.held = at
+		w.held = goals[i]
 	}
 	return nil
 }
 
-// retire ends what is projected to a generation, and returns how far it came.
-func retire[T any](tx Tx[T], number uint64, g generation, keep bool) (reached uint64, err error) {
+// retire ends what is projected to a generation, and returns where its workers are.
+func retire[T any](tx Tx[T], number uint64, keep bool) ([]checkpoint, error) {
+	g, ok, err := load[generation](tx, generationKey(number))
+	if err != nil || !ok {
+		return nil, errors.Join(err, errMoved)
+	}
 	all, err := loadCheckpoints(tx, number, g.Workers)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	reached = lowest(all).Position
 	for i, c := range all {
 		c.Retired = true
 		if err := save(tx, checkpointKey(number, i), c); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	g.Kept = keep
-	return reached, save(tx, generationKey(number), g)
+	return all, save(tx, generationKey(number), g)
 }
 
 // keep ends the building of a generation that stays beside the live one.

@@ -19,12 +19,12 @@ import (
 
 // master is the projection as a whole.
 type master struct {
-	Log      string `json:"log"` // its identity
-	Live     uint64 `json:"live"`
-	Next     uint64 `json:"next"`               // number of the next generation
-	Begin    uint64 `json:"begin,omitempty"`    // position after which generations begin
-	Consumer string `json:"consumer,omitempty"` // of who projects the live one
-	Former   string `json:"former,omitempty"`   // the consumer before, if it is still there
+	Log      string   `json:"log"` // its identity
+	Live     uint64   `json:"live"`
+	Next     uint64   `json:"next"`               // number of the next generation
+	Begin    uint64   `json:"begin,omitempty"`    // position after which generations begin
+	Consumer string   `json:"consumer,omitempty"` // of who projects the live one
+	Former   []string `json:"former,omitempty"`   // consumers before, some of which may still be there
 }
 
 // generation is a read model.
@@ -124,7 +124,7 @@ func loadCheckpoints(r Records, g uint64, workers int) ([]checkpoint, error) {
 	for i := range all {
 		c, ok, err := load[checkpoint](r, checkpointKey(g, i))
 		if err == nil && !ok {
-			err = fmt.Errorf("record %s of the read model is missing", checkpointKey(g, i))
+			err = fmt.Errorf("record %s of the read model %w: it is missing", checkpointKey(g, i), errDamagedRecord)
 		}
 		if err != nil {
 			return nil, err

@@ -21,13 +21,15 @@ type run[T any] struct {
 	number   uint64 // of the generation
 	source   *eventstore.Consumer
 	workers  []*worker[T]
-	until    uint64        // position to stop after
-	replayed uint64        // up to there another generation had handled the log
-	limiter  *rate.Limiter // nil: no limit
-	live     bool          // the monitor is told
+	until    uint64                         // position to stop after
+	replayed uint64                         // up to there another generation had handled the log
+	skipped  map[eventstore.StreamID]parked // but for what it had parked
+	limiter  *rate.Limiter                  // nil: no limit
+	live     bool                           // the monitor is told
 	poison   Poison
 	tell     func(uint64) // the position that is reached; nil: nobody is
 
+	telling    sync.Mutex
 	mu         sync.Mutex
 	dispatched mark   // everything up to there is handled, or in a queue
 	ended      bool   // and there is no more
@@ -77,7 +79,7 @@ func (r *run[T]) newWorker(records Records, i int) (*worker[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker[T]{run: r, key: key, most: r.opts.Batch, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), parked: make(map[eventstore.StreamID]parked)}
+	w := &worker[T]{run: r, index: i, key: key, most: r.opts.Batch, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), parked: make(map[eventstore.StreamID]parked)}
 	if err := parse(key, raw, &w.held); err != nil {
 		return nil, err
 	}
@@ -257,8 +259,17 @@ func (r *run[T]) reached() (position uint64, oldest time.Time) {
 	return position, oldest
 }
 
-// progress tells everybody how far it is.
+// replaying reports whether another generation had handled a commit.
+func (r *run[T]) replaying(d eventstore.Delivery) bool {
+	p, parked := r.skipped[d.Events[0].Stream]
+	return d.Position <= r.replayed && !(parked && p.Position <= d.Position)
+}
+
+// progress tells everybody how far it is. What one tells is not overtaken by what
+// another has seen before.
 func (r *run[T]) progress() {
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	position, oldest := r.reached()
 	if r.live {
 		if head := r.source.Head(); r.tellServer(position, head) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,17 +27,34 @@ const abandoned = 24 * time.Hour
 // Where several processes run a projection on a shared model, one of them
 // projects, and another takes over within seconds when that one is gone.
 func (p *Projection[T]) Run(ctx context.Context) error {
-	if !p.running.TryLock() {
-		return fmt.Errorf("projection %s: %w", p.name, ErrRunning)
+	release, err := p.hold()
+	if err != nil {
+		return err
 	}
-	defer p.running.Unlock()
-	if c, ok := p.model.(claimer); ok {
-		if !c.claim(p.name) {
-			return fmt.Errorf("projection %s: on the same model: %w", p.name, ErrRunning)
-		}
-		defer c.disclaim(p.name)
+	defer release()
+	return p.run(ctx)
+}
+
+// hold makes the caller the one that runs the projection in this process.
+func (p *Projection[T]) hold() (release func(), err error) {
+	if !p.running.TryLock() {
+		return nil, fmt.Errorf("projection %s: %w", p.name, ErrRunning)
+	}
+	c, claims := p.model.(claimer)
+	if claims && !c.claim(p.name) {
+		p.running.Unlock()
+		return nil, fmt.Errorf("projection %s: on the same model: %w", p.name, ErrRunning)
 	}
 	p.monitor.state(CatchingUp, nil)
+	return func() {
+		if claims {
+			c.disclaim(p.name)
+		}
+		p.running.Unlock()
+	}, nil
+}
+
+func (p *Projection[T]) run(ctx context.Context) error {
 	s := &session[T]{Projection: p}
 	for attempt := 1; ; attempt++ {
 		began := time.Now()
@@ -94,8 +112,7 @@ func (s *session[T]) follow(ctx context.Context) error {
 		s.monitor.state(Standby, fmt.Errorf("the read model is of version %d, and this program of version %d", now.Version, s.opts.Version))
 		return wait(ctx, idleTime)
 	case now.Version < s.opts.Version:
-		_, err := s.Rebuild(ctx, nil)
-		return err
+		return s.upgrade(ctx)
 	}
 	if s.traits.Shared && now.Consumer != "" && now.Consumer != s.consumer {
 		s.monitor.state(Standby, nil)
@@ -110,7 +127,7 @@ func (s *session[T]) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	source, err := s.hold(ctx, now, lowest(r.checkpoints()))
+	source, err := s.take(ctx, now, lowest(r.checkpoints()))
 	if err != nil {
 		return err
 	}
@@ -136,13 +153,15 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// hold makes this process the one that projects: it reads through a new consumer
+// take makes this process the one that projects: it reads through a new consumer
 // from the checkpoint on, and the one before is gone, and with it whatever another
 // process still has of it.
-func (s *session[T]) hold(ctx context.Context, now current, at checkpoint) (*eventstore.Consumer, error) {
+func (s *session[T]) take(ctx context.Context, now current, at checkpoint) (*eventstore.Consumer, error) {
 	name := s.name + "-" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
 	next := now.master
-	next.Consumer, next.Former = name, now.Consumer
+	const most = 8 // consumers of which it is not known that they are gone
+	next.Consumer, next.Former = name, append(slices.Clone(now.Former), now.Consumer)
+	next.Former = next.Former[max(len(next.Former)-most, 0):]
 	err := s.model.Update(ctx, s.name, func(tx Tx[T]) error {
 		return swap(tx, masterKey, now.raw, encode(next))
 	})
@@ -161,7 +180,7 @@ func (s *session[T]) hold(ctx context.Context, now current, at checkpoint) (*eve
 	if err != nil {
 		return nil, err
 	}
-	for _, old := range []string{now.Consumer, now.Former} {
+	for _, old := range next.Former {
 		if old == "" {
 			continue
 		}
@@ -256,6 +275,12 @@ func (s *session[T]) share(ctx context.Context, now current) error {
 	if err := s.level(ctx, r); err != nil {
 		return err
 	}
+	// Who holds checkpoints of before, for other workers, must not take these for them.
+	held := r.workers[0].held
+	for _, w := range r.workers {
+		held.Changes = max(held.Changes, w.held.Changes)
+	}
+	held.Changes++
 	return s.model.Update(ctx, s.name, func(tx Tx[T]) error {
 		for _, w := range r.workers {
 			if err := swap(tx, w.key, w.raw, nil); err != nil {
@@ -264,7 +289,7 @@ func (s *session[T]) share(ctx context.Context, now current) error {
 		}
 		now.Workers = s.opts.Workers
 		for i := range now.Workers {
-			if err := save(tx, checkpointKey(now.Live, i), r.workers[0].held); err != nil {
+			if err := save(tx, checkpointKey(now.Live, i), held); err != nil {
 				return err
 			}
 		}

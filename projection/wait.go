@@ -35,7 +35,7 @@ func (p *Projection[T]) Wait(ctx context.Context, at eventstore.Revision) error 
 		switch {
 		case status.Position >= at.Position:
 			return err
-		case status.State == Stopped && final(status.Err):
+		case status.State == Stopped && status.Err != nil:
 			return status.Err
 		case ctx.Err() != nil:
 			return &BehindError{p.name, at.Position, status.Position, errors.Join(ctx.Err(), status.Err)}
@@ -60,11 +60,15 @@ func (p *Projection[T]) CatchUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("projection %s: %w", p.name, err)
 	}
-	p.monitor.state(CatchingUp, nil) // whatever it stopped for before
+	release, err := p.hold()
+	if err != nil {
+		return err
+	}
+	defer release()
 	running, stop := context.WithCancelCause(ctx)
 	done := make(chan error, 1)
 	go func() {
-		err := p.Run(running)
+		err := p.run(running)
 		stop(err) // it may have ended by itself
 		done <- err
 	}()

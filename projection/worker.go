@@ -13,6 +13,7 @@ import (
 // worker handles the commits of some streams, in their order.
 type worker[T any] struct {
 	*run[T]
+	index  int
 	key    string
 	from   uint64     // position that it had handled when the run began
 	held   checkpoint // as it is stored
@@ -69,6 +70,13 @@ func (w *worker[T]) work(ctx, handling context.Context) error {
 		case <-w.wake:
 		case <-ctx.Done():
 		case <-idle.C:
+			if soon {
+				continue
+			}
+			w.progress()
+			if err := w.stillHeld(handling); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -295,8 +303,9 @@ func (w *worker[T]) apply(ctx context.Context, tx Tx[T], t *todo[T], start time.
 	next, waits := 0, 0
 	for i, d := range t.batch {
 		for ; next < t.ends[i]; next++ {
-			if err := t.calls[next].do(w.caused(ctx, t.calls[next]), data, w.number, d.Position <= w.replayed); err != nil {
+			if err := t.calls[next].do(w.caused(ctx, t.calls[next]), data, w.number, w.replaying(d)); err != nil {
 				if i > 0 && w.traits.Outside {
+					t.waiting = t.waiting[:waits]
 					return i, events, nil // what is done stays done
 				}
 				return 0, 0, &failure{i, err}
@@ -348,11 +357,23 @@ func (w *worker[T]) failed(ctx, handling context.Context, batch []eventstore.Del
 	}
 	w.monitor.failed(w.report(d, t))
 	if w.live {
+		w.behind(handling)
 		w.monitor.trouble(fmt.Errorf("position %d, %s, attempt %d: %w", d.Position, d.Events[0].Stream, t.tries, f.err))
 		defer w.monitor.trouble(nil)
 	}
 	pause(ctx, t.tries)
 	return nil
+}
+
+// behind looks how far behind the projection is, which reads nothing more once a queue is
+// full.
+func (w *worker[T]) behind(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, idleTime)
+	defer cancel()
+	w.progress()
+	if last, err := w.store.Position(ctx); err == nil {
+		w.monitor.atLeast(last)
+	}
 }
 
 func (w *worker[T]) report(d eventstore.Delivery, t trouble) Failure {
