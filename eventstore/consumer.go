@@ -375,7 +375,7 @@ func (c *Consumer) Done(position uint64) {
 // knows: as it was when the server sent what Next returned last.
 func (c *Consumer) Head() uint64 { return c.head.Load() }
 
-// Close ends the reading. Unless the consumer has no name, it stays on the
+// Close ends the reading. A shared consumer is given back, for who stands by. Unless the consumer has no name, it stays on the
 // server. Close may be called more than once.
 func (c *Consumer) Close() {
 	if c.err == nil {
@@ -391,8 +391,21 @@ func (c *Consumer) Close() {
 	c.acks.close()
 	name := c.inlet.name
 	c.inlet.close()
-	if c.name == "" {
+	switch {
+	case c.name == "":
 		c.store.dropConsumer(name)
+	case c.opts.Shared:
+		c.store.unpin(name)
+	}
+}
+
+// unpin tells the server that a shared consumer is anybody's, if that can be done now:
+// who stands by need not wait then until it seems abandoned.
+func (s *Store) unpin(name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), heartbeat)
+	defer cancel()
+	if stream, err := s.js.Stream(ctx, s.log); err == nil {
+		_ = stream.UnpinConsumer(ctx, name, readers)
 	}
 }
 

@@ -254,7 +254,10 @@ func (b *rebuild[T]) aim(ctx context.Context, now current, r *run[T]) error {
 		return err
 	}
 	at := lowest(live.checkpoints()).Position
-	r.replayed, r.skipped = max(at, now.Replayed), live.allParked()
+	r.replayed, r.skipped, r.workedTo = max(at, now.Replayed), live.allParked(), live.checkpoints()
+	if len(r.workers) == len(live.workers) { // some may be far ahead of one that stopped
+		at = highest(live.checkpoints()).Position
+	}
 	if at > last { // it went on, or the log lost commits
 		if last, err = b.store.Position(ctx); err != nil {
 			return err
@@ -343,6 +346,7 @@ func (b *rebuild[T]) replace(ctx context.Context, now current, r *run[T]) (over 
 			return err
 		}
 		reached := lowest(live).Position
+		r.replayed, r.workedTo = max(r.replayed, reached), live
 		if err := b.catchUp(ctx, tx, r, b.goals(r, at, live), ahead); err != nil {
 			return err
 		}
@@ -421,7 +425,6 @@ func (b *rebuild[T]) catchUp(ctx context.Context, tx Tx[T], r *run[T], goals []c
 	if start.Position+uint64(len(ahead)) < highest(goals).Position {
 		return errBehind
 	}
-	r.replayed = max(r.replayed, highest(goals).Position)
 	for _, d := range ahead {
 		if len(d.Events) == 0 {
 			continue

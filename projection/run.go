@@ -24,6 +24,7 @@ type run[T any] struct {
 	until    uint64                         // position to stop after
 	replayed uint64                         // up to there another generation had handled the log
 	skipped  map[eventstore.StreamID]parked // but for what it had parked
+	workedTo []checkpoint                   // and its workers, if there are as many, up to there
 	limiter  *rate.Limiter                  // nil: no limit
 	live     bool                           // the monitor is told
 	poison   Poison
@@ -261,8 +262,12 @@ func (r *run[T]) reached() (position uint64, oldest time.Time) {
 
 // replaying reports whether another generation had handled a commit.
 func (r *run[T]) replaying(d eventstore.Delivery) bool {
-	p, parked := r.skipped[d.Events[0].Stream]
-	return d.Position <= r.replayed && !(parked && p.Position <= d.Position)
+	stream, to := d.Events[0].Stream, r.replayed
+	if len(r.workedTo) == len(r.workers) {
+		to = max(to, r.workedTo[r.worker(stream).index].Position)
+	}
+	p, parked := r.skipped[stream]
+	return d.Position <= to && !(parked && p.Position <= d.Position)
 }
 
 // progress tells everybody how far it is. What one tells is not overtaken by what
@@ -296,6 +301,6 @@ func (r *run[T]) tellServer(position, head uint64) bool {
 
 // final reports whether trying again makes no sense.
 func final(err error) bool {
-	return errors.Is(err, ErrStopped) || errors.Is(err, ErrOtherLog) || errors.Is(err, errDamagedRecord) ||
-		errors.Is(err, eventstore.ErrCorrupt) || errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrDenied)
+	return errors.Is(err, ErrStopped) || errors.Is(err, ErrOtherLog) || errors.Is(err, ErrDamaged) ||
+		errors.Is(err, errDamagedRecord) || errors.Is(err, eventstore.ErrCorrupt) || errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrDenied)
 }
