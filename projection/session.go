@@ -121,7 +121,14 @@ func (s *session[T]) follow(ctx context.Context) error {
 		}
 	}
 	if now.Workers != s.opts.Workers {
-		return s.share(ctx, now)
+		// It goes on at once: if it stood by again, others with other numbers of workers
+		// might come before it, and they before others, and none would project.
+		if err := s.share(ctx, now); err != nil {
+			return err
+		}
+		if now, err = s.prepare(ctx); err != nil {
+			return err
+		}
 	}
 	r, err := s.open(ctx, now.Live)
 	if err != nil {
