@@ -27,6 +27,7 @@ var floors = map[string][]string{
 	"aggregate":            {"eventstore", "internal/lock", "internal/state", "snapshot"},
 	"embedded":             {"internal/lock"},
 	"cmd/headwater":        {"embedded", "eventstore", "internal/lock", "internal/terminal"},
+	"service":              {"aggregate", "embedded", "eventstore", "internal/lock", "internal/state", "projection", "snapshot"},
 	"testutil":             {"aggregate", "embedded", "eventstore", "internal/lock", "internal/state", "snapshot"},
 }
 

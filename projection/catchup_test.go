@@ -139,8 +139,7 @@ func Test60RestartResumes(t *testing.T) {
 		file := openFile(t)
 		var mu sync.Mutex
 		seen := make(map[uint64]int) // by position
-		handlers := balances()
-		handlers = projection.From("account", codec, projection.On(func(ctx context.Context, b *bbolt.Bucket, e deposited, at projection.Event) error {
+		handlers := projection.From("account", codec, projection.On(func(ctx context.Context, b *bbolt.Bucket, e deposited, at projection.Event) error {
 			mu.Lock()
 			seen[at.Position]++
 			mu.Unlock()

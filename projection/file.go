@@ -6,9 +6,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
-	"github.com/headwater-go/headwater/internal/bolt"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // File is a bbolt file with the read models of projections, each in a bucket of its
@@ -16,67 +17,34 @@ import (
 //
 // bbolt has one transaction at a time that writes, for all projections in the
 // file. Give one that has much to do a file of its own.
-//
-// After the first sign of damage all that is asked of it is an error that matches
-// [ErrDamaged]. Nothing is removed or repaired.
 type File struct {
 	path string
-	db   fileDB
+	db   *bbolt.DB
 	claims
 }
 
 // OpenFile opens the file of read models at path, and creates it where there is
 // none. Close it in the end. If another process has it open the error matches
-// [ErrLocked], and if it is not a file of bbolt, or damaged, [ErrDamaged]: to find
-// that out, all of it is read.
+// [ErrLocked], and if it is not a file of bbolt, or its first pages are damaged,
+// [ErrDamaged].
 func OpenFile(path string) (*File, error) {
-	db, err := bolt.Open(path, false)
-	f := &File{path: path, db: fileDB{db, path}}
-	switch {
-	case err == nil:
-		return f, nil
-	case errors.Is(err, bolt.ErrLocked):
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond}) // one try
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w: another process has it open, or this one for a second time; each needs a file of its own", path, ErrLocked)
-	case errors.Is(err, bolt.ErrDamaged):
-		return nil, f.db.told(err)
 	}
-	return nil, fmt.Errorf("read models: %s: %w", path, err)
+	for _, damage := range []error{bolterrors.ErrInvalid, bolterrors.ErrChecksum, bolterrors.ErrVersionMismatch} {
+		if errors.Is(err, damage) {
+			return nil, fmt.Errorf("%s: %w: %w; remove it, and the read models are built again from the log", path, ErrDamaged, err)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read models: %s: %w", path, err)
+	}
+	return &File{path: path, db: db}, nil
 }
 
 // Close closes the file. Projections that use it should not run any more.
 func (f *File) Close() error { return f.db.Close() }
-
-// fileDB is the database of a file, which says of its damage what to do.
-type fileDB struct {
-	*bolt.DB
-	path string
-}
-
-func (db fileDB) View(fn func(*bbolt.Tx) error) error {
-	return db.told(db.DB.View(func(tx *bbolt.Tx) error { return db.seen(fn(tx)) }))
-}
-
-func (db fileDB) Update(fn func(*bbolt.Tx) error) error {
-	return db.told(db.DB.Update(func(tx *bbolt.Tx) error { return db.seen(fn(tx)) }))
-}
-
-// seen finds the damage of which a handler panicked, while the transaction lasts.
-func (db fileDB) seen(err error) error {
-	var p *PanicError
-	if errors.As(err, &p) && db.Caused(p.Value, p.Stack) {
-		return fmt.Errorf("%w: %v", bolt.ErrDamaged, p.Value)
-	}
-	return err
-}
-
-// told does not wrap bolt's error: the transaction may be inside one of another file,
-// which is not damaged.
-func (db fileDB) told(err error) error {
-	if !errors.Is(err, bolt.ErrDamaged) {
-		return err
-	}
-	return fmt.Errorf("%s: %w: %v; close it and remove it, or restore it, and the read models are built again from the log", db.path, ErrDamaged, err)
-}
 
 // Path returns where the file is.
 func (f *File) Path() string { return f.path }
