@@ -63,6 +63,10 @@ func ExampleStart() {
 			return err
 		}
 		resp, err := http.Get("http://" + svc.HealthAddress() + "/health/ready")
+		for err == nil && resp.StatusCode != http.StatusOK && ctx.Err() == nil { // it may be starting
+			resp.Body.Close()
+			resp, err = http.Get("http://" + svc.HealthAddress() + "/health/ready")
+		}
 		if err != nil {
 			return err
 		}
