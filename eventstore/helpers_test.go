@@ -194,7 +194,7 @@ func same(a, b eventstore.Revision) bool {
 }
 
 // patience is for what takes a moment; a test that waits longer is broken.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {

@@ -1,7 +1,9 @@
 package main_test
 
 import (
+	"context"
 	"encoding/json"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -10,9 +12,11 @@ import (
 	"time"
 
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/testutil"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.etcd.io/bbolt"
 )
 
 // moments differ from one run to the next.
@@ -157,5 +161,104 @@ func TestManyProjections(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(succeed(t, s.with("projections")...)), "\n")[1:]
 	if len(lines) != many || !slices.IsSortedFunc(lines, func(a, b string) int { return strings.Compare(a[len(a)-5:], b[len(b)-5:]) }) {
 		t.Errorf("%d lines, or not in order", len(lines))
+	}
+}
+
+type placed struct{}
+
+func (placed) EventType() string { return "order.placed" }
+
+// place stores orders, a commit each.
+func place(t *testing.T, log *eventstore.Store, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		add(t, log, eventstore.StreamID{Kind: "order", ID: id}, nil, jsonEvent("order.placed", "{}"))
+	}
+}
+
+// orderBooks returns two projections of the orders of a log: open and late.
+func orderBooks(t *testing.T, log *eventstore.Store) (open, late *projection.Projection[*bbolt.Bucket]) {
+	t.Helper()
+	file, err := projection.OpenFile(filepath.Join(t.TempDir(), "models"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := file.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	handlers := projection.From("order", eventstore.JSON[eventstore.Typed](placed{}),
+		projection.On(func(_ context.Context, book *bbolt.Bucket, _ placed, at projection.Event) error {
+			return book.Put([]byte(at.Stream.ID), nil)
+		}))
+	for name, p := range map[string]**projection.Projection[*bbolt.Bucket]{"open": &open, "late": &late} {
+		if *p, err = projection.New(name, log, file, handlers, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return open, late
+}
+
+// start runs a projection until the test ends.
+func start(t *testing.T, p *projection.Projection[*bbolt.Bucket]) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// made is the end of a consumer's name that the library makes up.
+var made = regexp.MustCompile(`((?:open|late)-)[0-9a-f]{12}`)
+
+// consumerOf waits until a projection has a consumer that is as it should be.
+func consumerOf(t *testing.T, name string, holds func(map[string]any) bool, args ...string) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		for consumer, r := range listed(t, args...) {
+			if r["projection"] == name {
+				listedWhen(t, consumer, holds, args...)
+				return
+			}
+		}
+	}
+	t.Fatalf("projection %s has no consumer", name)
+}
+
+// A projection that runs, one that was stopped before the last orders came, and a
+// durable consumer of somebody else.
+func TestProjectionsThatRun(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	s := onServer(t, server, "shop")
+	place(t, s.log, "1", "2", "3")
+	open, late := orderBooks(t, s.log)
+	if err := late.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(testutil.Connect(t, server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := jetstream.ConsumerConfig{Durable: "mailer", AckPolicy: jetstream.AckExplicitPolicy}
+	if _, err := js.CreateConsumer(t.Context(), "shop", foreign); err != nil {
+		t.Fatal(err)
+	}
+	start(t, open)
+	place(t, s.log, "4", "5")
+	consumerOf(t, "open", func(r map[string]any) bool { return r["done"] == 5.0 && r["pulls"].(float64) > 0 }, s.flags...)
+	consumerOf(t, "late", func(r map[string]any) bool { return r["pulls"] == 0.0 }, s.flags...)
+	for file, args := range map[string][]string{
+		"projections-run.txt":   {"projections"},
+		"projections-run.jsonl": {"projections", "-json"},
+	} {
+		text := made.ReplaceAllString(succeed(t, s.with(args...)...), "${1}…")
+		golden(t, file, moments.ReplaceAllString(text, `$1$2 …`))
 	}
 }

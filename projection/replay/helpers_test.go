@@ -46,6 +46,7 @@ type bank struct {
 	opened   int
 	closed   int
 	data     string // a flag of the program's own
+	told     string // what the last command said beside its output
 }
 
 // newBank returns a bank with four commits in two accounts, of which the second one
@@ -164,6 +165,7 @@ func (b *bank) runUntil(ctx context.Context, args ...string) (string, error) {
 		},
 	}
 	err := commands.Run(ctx, args)
+	b.told = progress.String()
 	if b.opened != b.closed {
 		b.Errorf("%q: opened %d times, closed %d times", args, b.opened, b.closed)
 	}

@@ -209,12 +209,17 @@ func (r *run) retryAll(ctx context.Context, p Projection) error {
 	}
 	failed := 0
 	for _, one := range list {
-		if err = r.release(p.Name(), one.Stream, "retried", p.Retry(ctx, one.Stream)); err != nil {
+		err := r.release(p.Name(), one.Stream, "retried", p.Retry(ctx, one.Stream))
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, projection.ErrParked):
 			fmt.Fprintf(r.err, "%s\n", terminal.Clean(err.Error()))
 			failed++
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		case errors.Is(err, projection.ErrNotParked):
+			// Another process dealt with it since.
+		case err != nil:
+			return err // nothing that the handlers said: the others would fare the same
 		}
 	}
 	if failed > 0 {

@@ -2,9 +2,12 @@ package replay_test
 
 import (
 	"context"
+	"errors"
 	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/projection/replay"
 )
@@ -93,12 +96,42 @@ func TestRetryAll(t *testing.T) {
 	if err == nil || err.Error() != "of 2 parked streams 2 cannot be handled" {
 		t.Errorf("%v", err)
 	}
+	requireContains(t, b.told, `account/\u202egnp.exe is parked`, `no \x1b[31m13`, "account/7")
+	if strings.ContainsAny(b.told, "\x1b\u202e") {
+		t.Errorf("it would disturb a terminal: %q", b.told)
+	}
 	b.mended.Store(true)
 	golden(t, "retry-all.jsonl", b.succeed("retry", "picky", "-json"))
 	if got := b.balance("picky", "7"); got != "13" {
 		t.Errorf("the balance is %s", got)
 	}
 }
+
+// Between the list and the retry another process may have dealt with a stream, or the
+// database may be gone.
+func TestRetryAllChanged(t *testing.T) {
+	t.Parallel()
+	b := newBank(t)
+	b.catchUp("picky")
+	gone := errors.New("the database is gone")
+	for _, test := range []struct{ failure, want error }{
+		{projection.ErrNotParked, nil},
+		{gone, gone},
+	} {
+		b.all[1] = changed{b.all[1], test.failure}
+		if out, err := b.run("retry", "picky"); !errors.Is(err, test.want) || out+b.told != "" {
+			t.Errorf("%v: %v, printed %q", test.failure, err, out+b.told)
+		}
+	}
+}
+
+// changed is a projection of which a retry is not what the list made one expect.
+type changed struct {
+	replay.Projection
+	failure error
+}
+
+func (c changed) Retry(context.Context, eventstore.StreamID) error { return c.failure }
 
 func TestDiscard(t *testing.T) {
 	t.Parallel()
@@ -112,7 +145,7 @@ func TestDiscard(t *testing.T) {
 		t.Errorf("the balance is %s", got)
 	}
 	b.fail(projection.ErrParked, []string{"discard", "picky", "account/7"}, "the commit is left out, but one behind it cannot be handled", "position 7")
-	b.succeed("discard", "picky", "account/7", "-json")
+	golden(t, "discard.jsonl", b.succeed("discard", "picky", "account/7", "-json"))
 	if got := b.balance("picky", "7"); got != "1" {
 		t.Errorf("the balance is %s", got)
 	}

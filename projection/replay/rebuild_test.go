@@ -73,12 +73,13 @@ func TestReplayGoesOn(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, flags, hint string
-		visible           bool // readers see what was made
+		rest              float64 // commits that the second replay reads
+		visible           bool    // readers see what was made
 	}{
-		{"replay", "", "; the same command goes on from there", true},
-		{"anew", "-restart", "; the same command without -restart goes on from there", true},
-		{"dry run", "-dry-run", "; the same command goes on from there", false},
-		{"up to a position", "-to 3", "; the same command goes on from there", false},
+		{"replay", "", "; the same command goes on from there", 2, true},
+		{"anew", "-restart", "; the same command without -restart goes on from there", 2, true},
+		{"dry run", "-dry-run", "; the same command goes on from there", 2, false},
+		{"up to a position", "-to 3", "; the same command goes on from there", 1, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -101,7 +102,10 @@ func TestReplayGoesOn(t *testing.T) {
 			if test.flags == "-restart" {
 				args = args[:2]
 			}
-			b.succeed(args...)
+			out := lines(t, b.succeed(append(args, "-json")...))
+			if end := out[len(out)-1]; end["commits"] != test.rest {
+				t.Errorf("the second replay ended with %v", end)
+			}
 			for i, position := range handled {
 				if position != uint64(i+1) {
 					t.Errorf("handled: %v", handled)
@@ -167,6 +171,7 @@ func TestReplayTo(t *testing.T) {
 	golden(t, "to.txt", b.succeed("replay", "balances", "-to", "1"))
 	b.fail(eventstore.ErrInvalid, []string{"replay", "balances", "-to", "5"}, "position 5 is beyond the end of the log, which is 4")
 	golden(t, "to-show.txt", b.succeed("replay", "balances", "-show", "2"))
+	golden(t, "to-show.jsonl", b.succeed("replay", "balances", "-show", "2", "-json"))
 	if got := b.balance("balances", "1"); got != "1" {
 		t.Errorf("readers see %s", got)
 	}
@@ -174,6 +179,8 @@ func TestReplayTo(t *testing.T) {
 	if got := b.balance("balances", "1"); got != "3" {
 		t.Errorf("readers see %s", got)
 	}
+	b.succeed("replay", "balances", "-to", "1")
+	golden(t, "to-remove.txt", b.succeed("replay", "balances", "-remove", "3"))
 	golden(t, "to-remove.jsonl", b.succeed("replay", "balances", "-remove", "1", "-json"))
 	b.fail(projection.ErrNoGeneration, []string{"replay", "balances", "-remove", "1"}, "generation 1", "'bank projections' lists them")
 	b.fail(projection.ErrNoGeneration, []string{"replay", "balances", "-show", "9"}, "generation 9")

@@ -45,6 +45,9 @@ func TestWrongCommandLine(t *testing.T) {
 		{"replay a -stream 42", `"42" is no stream`},
 		{"replay a -stream a/1 -throttle 5", "-stream and -throttle do not go together"},
 		{"replay a -stream a/1 -to 5", "-stream and -to do not go together"},
+		{"replay a -to 5 -show 1", "-show and -to do not go together"},
+		{"replay a -to 5 -remove 1", "-remove and -to do not go together"},
+		{"replay a -dry-run -stream a/1", "-stream and -dry-run do not go together"},
 		{"replay a -show 1 -remove 2", "-show and -remove do not go together"},
 		{"replay a -keep -dry-run", "-keep is about the read model that is replaced"},
 		{"replay a -keep -to 5", "-keep is about the read model that is replaced"},
@@ -113,13 +116,16 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func TestBrokenOutput(t *testing.T) {
 	t.Parallel()
 	b := newBank(t)
+	b.deposit("7", 13)
 	b.catchUp("picky")
+	b.mended.Store(true)
 	commands := &replay.Commands{Out: brokenWriter{}, Err: io.Discard, Open: func(context.Context) ([]replay.Projection, func() error, error) {
 		return b.all, nil, nil
 	}}
 	for _, args := range []string{
 		"projections", "projections -json", "parked", "parked -json", "replay balances", "replay balances -json",
-		"replay balances -dry-run", "replay balances -stream account/1", "discard picky account/" + hostile,
+		"replay balances -dry-run", "replay balances -stream account/1",
+		"retry picky", "discard picky account/7", // the first one is retried, and then no other
 	} {
 		if err := commands.Run(t.Context(), strings.Fields(args)); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("%q: %v", args, err)
