@@ -26,10 +26,11 @@ func (p *Projection[T]) Wait(ctx context.Context, at eventstore.Revision) error 
 	defer m.wait(-1)
 	for {
 		status, follows, changed, err := m.look(at)
+		trouble := status.Err
 		if !follows {
 			var wrong error
-			if status.Position, err, wrong = p.look(ctx, at); wrong != nil {
-				status.Err = wrong
+			if status.Position, err, wrong = p.look(ctx, at); wrong != nil && ctx.Err() == nil {
+				trouble = wrong
 			}
 		}
 		switch {
@@ -38,7 +39,7 @@ func (p *Projection[T]) Wait(ctx context.Context, at eventstore.Revision) error 
 		case status.State == Stopped && status.Err != nil:
 			return status.Err
 		case ctx.Err() != nil:
-			return &BehindError{p.name, at.Position, status.Position, errors.Join(ctx.Err(), status.Err)}
+			return &BehindError{p.name, at.Position, status.Position, errors.Join(ctx.Err(), trouble)}
 		}
 		var again <-chan time.Time
 		if !follows {

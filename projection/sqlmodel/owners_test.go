@@ -3,6 +3,7 @@ package sqlmodel_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -158,4 +159,24 @@ func eventually(t *testing.T, what string, holds func() bool) {
 			t.Fatalf("never: %s", what)
 		}
 	}
+}
+
+// Who only waits, in a process where the projection does not run, is told how far it is
+// when the wait is over.
+func TestWaitWithoutRunning(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, db *sql.DB) {
+		store := testutil.Store(t)
+		last := sell(t, store, 1)
+		p, err := projection.New("sums", store, newModel(t, db, sums), projection.From("order", codec, projection.On(addSold)), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		var behind *projection.BehindError
+		if err := p.Wait(ctx, last); !errors.As(err, &behind) || behind.Wanted != last.Position || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("it never ran: %v", err)
+		}
+	})
 }
