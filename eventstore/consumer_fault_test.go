@@ -276,7 +276,7 @@ func TestConsumeOverLeaders(t *testing.T) {
 	s := threeNodes(t)
 	log := s.log(t, "leaders", nil)
 	nc := testutil.Connect(t, s)
-	const n = 400
+	const n = 1000
 	var working sync.WaitGroup
 	working.Go(func() {
 		for i := range n {
