@@ -14,6 +14,7 @@ import (
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/testutil"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.etcd.io/bbolt"
 )
 
@@ -231,5 +232,37 @@ func TestEffectsAreCaused(t *testing.T) {
 		if want := "account/a/" + cause.CommitID; e.Metadata[eventstore.CausationID] != want {
 			t.Errorf("metadata: %v, not because of %s", e.Metadata, want)
 		}
+	}
+}
+
+// However often it runs, one consumer of it is on the server.
+func TestOneConsumerStays(t *testing.T) {
+	t.Parallel()
+	server, file := testutil.Server(t), openFile(t)
+	store := testutil.Open(t, server, nil)
+	p := newProjection(t, "balances", store, file, balances(), nil)
+	for range 10 {
+		deposit(t, store, "a", 1)
+		if err := p.CatchUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	js, err := jetstream.New(testutil.Connect(t, server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), store.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	all := stream.ConsumerNames(t.Context())
+	for name := range all.Name() {
+		if strings.HasPrefix(name, "balances-") {
+			names = append(names, name)
+		}
+	}
+	if err := all.Err(); err != nil || len(names) != 1 {
+		t.Errorf("consumers: %v, %v", names, err)
 	}
 }

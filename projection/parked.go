@@ -157,7 +157,7 @@ func (w *worker[T]) release(ctx context.Context, stream eventstore.StreamID, one
 		case err != nil || left == nil:
 			return err
 		default:
-			return fmt.Errorf("projection %s: %w", w.name, &ParkedError{w.name, left.export(stream)})
+			return &ParkedError{w.name, left.export(stream)}
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (p *Projection[T]) run(ctx context.Context) error {
 		case final(err):
 			return p.stop(err)
 		case errors.Is(err, errMoved):
-			// It goes on from where the other one left it.
+			attempt = min(attempt, fewMoves) // it goes on from where the other one left it
 		case err != nil:
 			p.monitor.trouble(err)
 			p.monitor.failed(Failure{Projection: p.name, Attempt: attempt, Err: err})
@@ -76,6 +76,10 @@ func (p *Projection[T]) run(ctx context.Context) error {
 		pause(ctx, attempt)
 	}
 }
+
+// fewMoves bounds the pause after a checkpoint was moved by somebody else: that is no
+// trouble, however often it happens.
+const fewMoves = 4
 
 func (p *Projection[T]) stop(err error) error {
 	if f, ok := p.model.(flusher); ok {
@@ -164,11 +168,14 @@ func wait(ctx context.Context, d time.Duration) error {
 // from the checkpoint on, and the one before is gone, and with it whatever another
 // process still has of it.
 func (s *session[T]) take(ctx context.Context, now current, at checkpoint) (*eventstore.Consumer, error) {
+	// Without a server no name is noted of a consumer that will not be.
+	if _, err := s.store.Position(ctx); err != nil {
+		return nil, err
+	}
 	name := s.name + "-" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
 	next := now.master
-	const most = 8 // consumers of which it is not known that they are gone
 	next.Consumer, next.Former = name, append(slices.Clone(now.Former), now.Consumer)
-	next.Former = next.Former[max(len(next.Former)-most, 0):]
+	next.Former = next.Former[max(len(next.Former)-mostFormer, 0):]
 	err := s.model.Update(ctx, s.name, func(tx Tx[T]) error {
 		return swap(tx, masterKey, now.raw, encode(next))
 	})
@@ -187,16 +194,32 @@ func (s *session[T]) take(ctx context.Context, now current, at checkpoint) (*eve
 	if err != nil {
 		return nil, err
 	}
-	for _, old := range next.Former {
+	if err := s.removeFormer(ctx, next); err != nil {
+		source.Close()
+		return nil, err
+	}
+	return source, nil
+}
+
+// mostFormer bounds how many consumers are remembered of which it is not known that they
+// are gone: those of processes that died while they took over.
+const mostFormer = 32
+
+// removeFormer removes the consumers before, and the note of them.
+func (s *session[T]) removeFormer(ctx context.Context, now master) error {
+	for _, old := range now.Former {
 		if old == "" {
 			continue
 		}
 		if err := s.store.RemoveConsumer(ctx, old); err != nil {
-			source.Close()
-			return nil, err
+			return err
 		}
 	}
-	return source, nil
+	clean := now
+	clean.Former = nil
+	return s.model.Update(ctx, s.name, func(tx Tx[T]) error {
+		return swap(tx, masterKey, encode(now), encode(clean))
+	})
 }
 
 // prepare returns the live generation, and makes the first one. What a process that
