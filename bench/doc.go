@@ -18,6 +18,10 @@
 // single loads; BenchmarkCommand is about commands, and BenchmarkMemory about what
 // many streams cost. The first and the last make logs of a million events.
 //
+// BenchmarkProjection and BenchmarkRebuild compare projections with raw consumers,
+// and read models with each other; BenchmarkProjectionLatency says how long it takes
+// until an event is in one.
+//
 // BenchmarkWalk and BenchmarkStall are about memory and about waiting: they
 // work on a large log, whose server is another process, and take some minutes.
 //
