@@ -102,7 +102,12 @@ func beside(t *testing.T, store *eventstore.Store, l *ledger, seed uint64) (stop
 	working.Go(func() {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		for ctx.Err() == nil {
-			deposit(t, store, rng.IntN(1000), rng.IntN(100), 1)
+			// As fast as the live read model can follow: behind one that never can, no
+			// rebuild comes to an end.
+			at := deposit(t, store, rng.IntN(1000), rng.IntN(100), 1)
+			if err := l.Wait(ctx, at); err != nil && ctx.Err() == nil {
+				t.Error(err)
+			}
 		}
 	})
 	working.Go(func() {
