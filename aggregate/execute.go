@@ -19,6 +19,10 @@ type ExecuteOptions struct {
 	// with the same id answers as the first time, whatever the command says
 	// then. Default: a new id.
 	CommandID string
+	// Version is the version that the aggregate must have, one that somebody has seen
+	// for example; if it has another, a [eventstore.ConflictError] is returned. What
+	// was applied before, by its CommandID, is answered all the same. Default: any.
+	Version uint64
 	// Time is when it happened; default: now.
 	Time time.Time
 	// Metadata is stored with the commit, see [eventstore.AppendOptions].

@@ -43,6 +43,10 @@ func CausedBy(ctx context.Context, cause Event) context.Context {
 	return WithMetadata(ctx, metadata)
 }
 
+// Metadata returns a copy of what appends with a context store, see [WithMetadata]:
+// to pass it on to another process, for example.
+func Metadata(ctx context.Context) map[string]string { return joinMetadata(contextMetadata(ctx)) }
+
 func contextMetadata(ctx context.Context) map[string]string {
 	metadata, _ := ctx.Value(metadataKey{}).(map[string]string)
 	return metadata

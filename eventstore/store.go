@@ -66,6 +66,14 @@ type Options struct {
 	// that leads it lost messages. [Store.Verify] finds more. It is called from
 	// any goroutine. Default: nobody is told.
 	OnDamage func(*CorruptionError)
+	// OnAppend is told what became of each append, before it returns, by the
+	// goroutine that called it and with its context. It should return soon.
+	// Default: nobody is told.
+	OnAppend func(context.Context, Appended)
+	// Live has the server publish each commit again when it is stored, for [Live].
+	// An existing log is changed if need be. Default: as the log is, and a new one
+	// does not.
+	Live bool
 	// AllowUnsafe names settings, as an [UnsafeLogError] names them, that the
 	// log may have although they can lose or change history. With any of them,
 	// and with "damage", a log is opened that is known to have lost messages,

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"runtime/debug"
 
+	"github.com/google/uuid"
 	"github.com/headwater-go/headwater/eventstore"
 )
 
@@ -20,6 +21,18 @@ type Event struct {
 	// leaves out then.
 	Replaying bool
 }
+
+// CommandID returns an id for a command that a handler has executed because of the
+// event: the same one whenever the event is handled again, so the command is applied
+// once. The step tells several commands from each other that the event leads to; it
+// may be empty.
+func (e Event) CommandID(step string) string {
+	name := e.Stream.String() + "/" + e.ID() + "/" + step
+	return uuid.NewSHA1(commandIDs, []byte(name)).String()
+}
+
+// commandIDs is the name space of the ids that follow from events.
+var commandIDs = uuid.MustParse("6f0b7f0e-3b8e-5c0b-9a53-0f6f4f0c2d61")
 
 // Handlers are the handlers of a projection, by the kinds of streams that their
 // events are in. [From] makes those of one kind; append joins them.

@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -60,6 +61,10 @@ type Options struct {
 	// Drain is for how long handlers may go on with the transaction in hand after
 	// the context of Run has ended; default 10 seconds.
 	Drain time.Duration
+	// Around is called for each event that has a handler, and calls next to have it
+	// handled. It may give it another context; what it returns counts as what the
+	// handler returned. Default: next alone.
+	Around func(ctx context.Context, at Event, next func(context.Context) error) error
 	// Hooks are told what happens.
 	Hooks Hooks
 }

@@ -21,12 +21,12 @@ func TestErrorsOverTheWire(t *testing.T) {
 	h := newHouse(t)
 	conflict := &eventstore.ConflictError{Stream: eventstore.StreamID{Kind: "till", ID: "front"}, Expected: eventstore.Version(3), Actual: 4}
 	var told error
-	h.respond(t, &service.RespondOptions{Around: func(ctx context.Context, r service.Request, next func(context.Context) error) error {
+	h.respond(t, &service.RespondOptions{Around: []service.Around{func(ctx context.Context, r service.Request, next func(context.Context) error) error {
 		if r.Metadata[eventstore.User] == "told" {
 			return told
 		}
 		return next(ctx)
-	}})
+	}}})
 	c := h.client(t, nil)
 	if _, err := c.Execute(t.Context(), "front", Pay{Amount: 5}, nil); err != nil {
 		t.Fatal(err)
@@ -114,10 +114,10 @@ func TestSlowCommand(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	attempts := make(chan struct{}, 100)
-	h.respond(t, &service.RespondOptions{Around: func(ctx context.Context, _ service.Request, next func(context.Context) error) error {
+	h.respond(t, &service.RespondOptions{Around: []service.Around{func(ctx context.Context, _ service.Request, next func(context.Context) error) error {
 		attempts <- struct{}{}
 		return next(ctx)
-	}})
+	}}})
 	command, begun, letGo := slow(t)
 	go func() {
 		<-begun

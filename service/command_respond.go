@@ -9,6 +9,7 @@ import (
 	"maps"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,11 +52,14 @@ type RespondOptions struct {
 	Timeout time.Duration
 	// Logger gets what an answer does not say. Default: none.
 	Logger *slog.Logger
-	// Around is called for each request, and calls next to have it executed. It may
-	// give it another context, or return an error instead; what it returns is
-	// answered. Default: next alone.
-	Around func(ctx context.Context, r Request, next func(context.Context) error) error
+	// Around are called for each request, each around the one after it, and call next
+	// to have it executed. One may give it another context, or return an error
+	// instead; what the first returns is answered. Default: next alone.
+	Around []Around
 }
+
+// Around is what is done around the execution of a request. See [RespondOptions].
+type Around func(ctx context.Context, r Request, next func(context.Context) error) error
 
 // Responder answers requests until it is stopped.
 type Responder struct {
@@ -354,10 +358,11 @@ func (r *Responder) answer(e *endpoint, m *nats.Msg, arrived time.Time) (data []
 		data, err = e.answer(ctx, &request{msg: m, largest: int(r.nc.MaxPayload()), log: r.log})
 		return err
 	}
-	if r.opts.Around == nil {
-		return data, next(ctx)
+	for _, around := range slices.Backward(r.opts.Around) {
+		inner := next
+		next = func(ctx context.Context) error { return around(ctx, Request{m.Subject, said}, inner) }
 	}
-	if err := r.opts.Around(ctx, Request{m.Subject, said}, next); err != nil {
+	if err := next(ctx); err != nil {
 		return nil, err
 	}
 	if data == nil {

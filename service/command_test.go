@@ -375,13 +375,13 @@ func TestBusyIsOver(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	refused := make(chan struct{}, 1000)
-	h.respond(t, &service.RespondOptions{Around: func(ctx context.Context, _ service.Request, next func(context.Context) error) error {
+	h.respond(t, &service.RespondOptions{Around: []service.Around{func(ctx context.Context, _ service.Request, next func(context.Context) error) error {
 		if len(refused) < 3 {
 			refused <- struct{}{}
 			return &service.Error{Kind: eventstore.ErrUnavailable, Message: "later"}
 		}
 		return next(ctx)
-	}})
+	}}})
 	if _, err := h.client(t, nil).Execute(t.Context(), "front", Pay{Amount: 2}, nil); err != nil {
 		t.Error(err)
 	}
@@ -519,12 +519,12 @@ func (badQuery) RequestType() string { return "a.b" }
 func TestAround(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.respond(t, &service.RespondOptions{Around: func(ctx context.Context, r service.Request, next func(context.Context) error) error {
+	h.respond(t, &service.RespondOptions{Around: []service.Around{func(ctx context.Context, r service.Request, next func(context.Context) error) error {
 		if r.Subject == "cash.command.till.pay" && r.Metadata[eventstore.User] != "ann" {
 			return errShort
 		}
 		return next(eventstore.WithMetadata(ctx, map[string]string{eventstore.TraceParent: "mine"}))
-	}})
+	}}})
 	c := h.client(t, nil)
 	var rule *service.Rejection
 	if _, err := c.Execute(t.Context(), "front", Pay{Amount: 1}, nil); !errors.Is(err, errShort) || !errors.As(err, &rule) || errors.As(err, new(*aggregate.RejectedError)) {
