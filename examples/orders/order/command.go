@@ -6,12 +6,16 @@ import (
 )
 
 // Place places an order with its lines. It is refused with ErrAlreadyPlaced,
-// ErrNoCustomer, ErrNoLines, or what is wrong with a line.
+// ErrNoCustomer, ErrNoLines, or what is wrong with a line; and one with a card
+// with ErrCardOnAccount, or with ErrNothingToPay if it amounts to nothing.
 type Place struct {
-	Customer  string
-	Required  time.Time // the day by which the customer wants the goods
-	OnAccount bool      // ship before it is paid: the customer gets an invoice
-	Lines     []Item
+	Customer  string    `json:"customer"`
+	Required  time.Time `json:"required"`            // the day by which the customer wants the goods
+	OnAccount bool      `json:"onAccount,omitempty"` // ship before it is paid: the customer gets an invoice
+	// Card is the payment provider's token of the card that the order is paid with,
+	// and never a card's number. Empty: the checkout asks for no payment.
+	Card  string `json:"card,omitempty"`
+	Lines []Item `json:"lines"`
 }
 
 // Decide returns Placed and a LineAdded for each line. They become one commit,
@@ -24,15 +28,24 @@ func (c Place) Decide(o Order) ([]Event, error) {
 		return nil, ErrNoCustomer
 	case len(c.Lines) == 0:
 		return nil, ErrNoLines
+	case c.Card != "" && c.OnAccount:
+		return nil, ErrCardOnAccount
 	}
-	events := []Event{Placed{Customer: c.Customer, Required: c.Required, OnAccount: c.OnAccount}}
+	events := []Event{Placed{Customer: c.Customer, Required: c.Required, OnAccount: c.OnAccount, Card: c.Card}}
 	for i, item := range c.Lines {
 		if err := item.Check(); err != nil {
 			return nil, fmt.Errorf("line %d: %w", i+1, err)
 		}
 		events = append(events, LineAdded{Line{Number: i + 1, Item: item}})
 	}
-	return affordable(o, events)
+	net, err := amount(o, events)
+	switch {
+	case err != nil:
+		return nil, err
+	case c.Card != "" && net == 0:
+		return nil, ErrNothingToPay
+	}
+	return events, nil
 }
 
 // AddLine adds a line. It is refused with ErrNotPlaced, ErrCancelled,
@@ -50,7 +63,10 @@ func (c AddLine) Decide(o Order) ([]Event, error) {
 		return nil, err
 	}
 	events := []Event{LineAdded{Line{Number: o.LastNumber + 1, Item: c.Item}}}
-	return affordable(o, events)
+	if _, err := amount(o, events); err != nil {
+		return nil, err
+	}
+	return events, nil
 }
 
 // RemoveLine removes the line of a number. It is refused with ErrNotPlaced,
@@ -75,13 +91,15 @@ func (c RemoveLine) Decide(o Order) ([]Event, error) {
 	return []Event{LineRemoved(c)}, nil
 }
 
-// Pay pays the whole order, whatever it amounts to. It is refused with
-// ErrNotPlaced, ErrCancelled or ErrPaid. A shipped order can be paid: that is
-// what ordering on account means.
-type Pay struct{}
+// Pay pays the whole order. It is refused with ErrNotPlaced, ErrCancelled,
+// ErrPaid, or with ErrAmount if the order does not amount to what is paid. A
+// shipped order can be paid: that is what ordering on account means.
+type Pay struct {
+	Amount Money // zero: whatever the order amounts to
+}
 
 // Decide returns Paid with the amount.
-func (Pay) Decide(o Order) ([]Event, error) {
+func (c Pay) Decide(o Order) ([]Event, error) {
 	switch {
 	case !o.Placed:
 		return nil, ErrNotPlaced
@@ -91,8 +109,11 @@ func (Pay) Decide(o Order) ([]Event, error) {
 		return nil, ErrPaid
 	}
 	_, net, err := o.Amounts()
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case c.Amount != 0 && c.Amount != net:
+		return nil, ErrAmount
 	}
 	return []Event{Paid{Amount: net}}, nil
 }
@@ -115,7 +136,7 @@ func (Ship) Decide(o Order) ([]Event, error) {
 // Cancel ends an order that is not shipped, paid or not. It is refused with
 // ErrNotPlaced, ErrCancelled or ErrShipped.
 type Cancel struct {
-	Reason string
+	Reason string `json:"reason,omitempty"`
 }
 
 // Decide returns Cancelled.
@@ -125,6 +146,15 @@ func (c Cancel) Decide(o Order) ([]Event, error) {
 	}
 	return []Event{Cancelled(c)}, nil
 }
+
+// RequestType returns "order.place".
+func (Place) RequestType() string { return "order.place" }
+
+// RequestType returns "order.ship".
+func (Ship) RequestType() string { return "order.ship" }
+
+// RequestType returns "order.cancel".
+func (Cancel) RequestType() string { return "order.cancel" }
 
 // linesChangeable returns why the lines cannot change any more: after the
 // payment they would not be what was paid for.
@@ -138,14 +168,12 @@ func (o Order) linesChangeable() error {
 	return nil
 }
 
-// affordable returns the events, or ErrTooLarge if the order would amount to
-// more than Money can count, so that no later reader of its events meets that.
-func affordable(o Order, events []Event) ([]Event, error) {
+// amount returns what the order would amount to after events, or ErrTooLarge if
+// that is more than Money can count, so that no later reader of them meets that.
+func amount(o Order, events []Event) (Money, error) {
 	for _, e := range events {
 		o = o.Evolve(e)
 	}
-	if _, _, err := o.Amounts(); err != nil {
-		return nil, err
-	}
-	return events, nil
+	_, net, err := o.Amounts()
+	return net, err
 }

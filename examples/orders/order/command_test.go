@@ -21,6 +21,9 @@ var (
 	paid      = order.Paid{Amount: 36_0000}
 	shipped   = order.Shipped{}
 	cancelled = order.Cancelled{}
+
+	byCard = order.Placed{Customer: "ALFKI", Required: wanted, Card: "tok-1"}
+	free   = order.Item{Product: "Leaflet", Quantity: 1}
 )
 
 type events = []order.Event
@@ -35,6 +38,11 @@ func line(number int, item order.Item) order.Event {
 
 func place(items ...order.Item) command {
 	return order.Place{Customer: "ALFKI", Required: wanted, Lines: items}
+}
+
+func withCard(c order.Place) command {
+	c.Customer, c.Required, c.Card = "ALFKI", wanted, "tok-1"
+	return c
 }
 
 func TestCommands(t *testing.T) {
@@ -58,6 +66,10 @@ func TestCommands(t *testing.T) {
 		{name: "place without a customer", when: order.Place{Lines: []order.Item{chai}}, err: order.ErrNoCustomer},
 		{name: "place without lines", when: place(), err: order.ErrNoLines},
 		{name: "place with a bad line", when: place(chai, order.Item{}), err: order.ErrNoProduct},
+		{name: "place with a card", when: withCard(order.Place{Lines: []order.Item{chai}}), then: events{byCard, line(1, chai)}},
+		{name: "place on account with a card", when: withCard(order.Place{OnAccount: true, Lines: []order.Item{chai}}), err: order.ErrCardOnAccount},
+		{name: "place what is free", when: place(free), then: events{placed, line(1, free)}},
+		{name: "place what is free with a card", when: withCard(order.Place{Lines: []order.Item{free, free}}), err: order.ErrNothingToPay},
 		{name: "place more than money can count", when: place(fortune(1), fortune(1)), err: order.ErrTooLarge},
 
 		{name: "add", given: open, when: order.AddLine{Item: tofu}, then: events{line(2, tofu)}},
@@ -84,6 +96,10 @@ func TestCommands(t *testing.T) {
 		{name: "pay", given: open, when: order.Pay{}, then: events{paid}},
 		{name: "pay what is ordered by then", given: with(line(2, tofu)), when: order.Pay{}, then: events{order.Paid{Amount: 58_0875}}},
 		{name: "pay an invoice", given: events{onAccount, line(1, chai), shipped}, when: order.Pay{}, then: events{paid}},
+		{name: "pay what it amounts to", given: open, when: order.Pay{Amount: 36_0000}, then: events{paid}},
+		{name: "pay less", given: open, when: order.Pay{Amount: 35_9999}, err: order.ErrAmount},
+		{name: "pay what it amounted to before", given: with(line(2, tofu)), when: order.Pay{Amount: 36_0000}, err: order.ErrAmount},
+		{name: "pay twice, another amount", given: with(paid), when: order.Pay{Amount: 1}, err: order.ErrPaid},
 		{name: "pay twice", given: with(paid), when: order.Pay{}, err: order.ErrPaid},
 		{name: "pay nothing", when: order.Pay{}, err: order.ErrNotPlaced},
 		{name: "pay cancelled", given: with(cancelled), when: order.Pay{}, err: order.ErrCancelled},

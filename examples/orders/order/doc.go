@@ -22,6 +22,10 @@
 //	orders := aggregate.NewRepository[order.Order](store, order.Kind, order.Codec, nil)
 //	o, at, err := orders.Execute(ctx, "1001", order.Ship{}, nil)
 //
+// What a client asks a service for has a name on the wire: the commands [Place],
+// [Ship] and [Cancel], and the queries [Find] and [List]. [Errors] are the codes of
+// the rules there.
+//
 // Amounts are [Money], which is exact: what does not fit is refused, never
 // rounded.
 package order

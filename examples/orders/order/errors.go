@@ -10,6 +10,9 @@ var (
 	ErrNotPaid       = errors.New("the order is not paid")
 	ErrShipped       = errors.New("the order is shipped")
 	ErrCancelled     = errors.New("the order is cancelled")
+	ErrAmount        = errors.New("the order does not amount to that")
+	ErrNothingToPay  = errors.New("an order with a card must amount to something")
+	ErrCardOnAccount = errors.New("an order on account is not paid with a card")
 
 	ErrNoCustomer = errors.New("an order needs a customer")
 	ErrNoLines    = errors.New("an order needs at least one line")
@@ -27,3 +30,25 @@ var (
 	// ErrTooLarge: an amount is beyond what Money can count.
 	ErrTooLarge = errors.New("the amount is too large")
 )
+
+// Errors are the errors of the rules by their codes on the wire, for service and
+// clients. A code is for ever; what the error says may change.
+var Errors = map[string]error{
+	"not-placed":      ErrNotPlaced,
+	"already-placed":  ErrAlreadyPlaced,
+	"paid":            ErrPaid,
+	"not-paid":        ErrNotPaid,
+	"shipped":         ErrShipped,
+	"cancelled":       ErrCancelled,
+	"amount":          ErrAmount,
+	"nothing-to-pay":  ErrNothingToPay,
+	"card-on-account": ErrCardOnAccount,
+	"no-customer":     ErrNoCustomer,
+	"no-lines":        ErrNoLines,
+	"no-such-line":    ErrNoSuchLine,
+	"no-product":      ErrNoProduct,
+	"price":           ErrPrice,
+	"quantity":        ErrQuantity,
+	"discount":        ErrDiscount,
+	"too-large":       ErrTooLarge,
+}

@@ -35,6 +35,8 @@ type Placed struct {
 	Required time.Time `json:"required"`
 	// OnAccount says that the order ships before it is paid.
 	OnAccount bool `json:"onAccount,omitempty"`
+	// Card is the payment provider's token of the card that the order is paid with.
+	Card string `json:"card,omitempty"`
 }
 
 // LineAdded is a line that was ordered, at once or later.

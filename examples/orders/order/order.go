@@ -12,6 +12,7 @@ type Order struct {
 	Customer  string
 	Required  time.Time // the day by which the customer wants the goods
 	OnAccount bool      // the order ships before it is paid
+	Card      string    // the payment provider's token; empty: not paid by card
 
 	Lines      []Line // in the order in which they were added
 	LastNumber int    // the highest number that a line ever had
@@ -19,6 +20,7 @@ type Order struct {
 	Paid      bool
 	Shipped   bool
 	Cancelled bool
+	Reason    string // why it is cancelled
 }
 
 // Evolve returns the order after an event. It asks no questions: what has
@@ -31,7 +33,7 @@ func (o Order) Evolve(event Event) Order {
 	switch e := event.(type) {
 	case Placed:
 		o.Placed = true
-		o.Customer, o.Required, o.OnAccount = e.Customer, e.Required, e.OnAccount
+		o.Customer, o.Required, o.OnAccount, o.Card = e.Customer, e.Required, e.OnAccount, e.Card
 	case LineAdded:
 		o.Lines = append(slices.Clip(o.Lines), e.Line) // no room: append copies
 		o.LastNumber = max(o.LastNumber, e.Number)
@@ -44,7 +46,7 @@ func (o Order) Evolve(event Event) Order {
 	case Shipped:
 		o.Shipped = true
 	case Cancelled:
-		o.Cancelled = true
+		o.Cancelled, o.Reason = true, e.Reason
 	}
 	return o
 }
@@ -64,6 +66,21 @@ func (o Order) Amounts() (gross, net Money, err error) {
 		net += n // at most gross
 	}
 	return gross, net, nil
+}
+
+// Stage returns how far the order has come, "" if it is not placed.
+func (o Order) Stage() string {
+	switch {
+	case o.Cancelled:
+		return StageCancelled
+	case o.Shipped:
+		return StageShipped
+	case o.Paid:
+		return StagePaid
+	case o.Placed:
+		return StagePlaced
+	}
+	return ""
 }
 
 // changeable returns why the order cannot change any more, nil if it can.

@@ -44,6 +44,7 @@ func TestStoredForm(t *testing.T) {
 	}{
 		{placed, "order.placed", `{"customer":"ALFKI","required":"2026-03-16T00:00:00Z"}`},
 		{onAccount, "order.placed", `{"customer":"ALFKI","required":"2026-03-16T00:00:00Z","onAccount":true}`},
+		{byCard, "order.placed", `{"customer":"ALFKI","required":"2026-03-16T00:00:00Z","card":"tok-1"}`},
 		{line(1, chai), "order.line-added", `{"number":1,"product":"Chai","unitPrice":"18.00","quantity":2}`},
 		{line(2, tofu), "order.line-added", `{"number":2,"product":"Tofu","unitPrice":"23.25","quantity":1,"discount":"0.05"}`},
 		{order.LineRemoved{Number: 2}, "order.line-removed", `{"number":2}`},
@@ -63,6 +64,30 @@ func TestStoredForm(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(back, test.event) {
 			t.Errorf("%s is read as %v, %v", data.Data, back, err)
 		}
+	}
+}
+
+func TestStage(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		given events
+		want  string
+	}{
+		{nil, ""},
+		{events{placed}, order.StagePlaced},
+		{events{placed, paid}, order.StagePaid},
+		{events{placed, paid, shipped}, order.StageShipped},
+		{events{onAccount, shipped}, order.StageShipped},
+		{events{onAccount, shipped, paid}, order.StageShipped},
+		{events{placed, cancelled}, order.StageCancelled},
+		{events{placed, paid, cancelled}, order.StageCancelled},
+	} {
+		if got := fold(test.given).Stage(); got != test.want {
+			t.Errorf("%v: stage %q, want %q", test.given, got, test.want)
+		}
+	}
+	if o := fold(events{byCard, order.Cancelled{Reason: "late"}}); o.Card != "tok-1" || o.Reason != "late" {
+		t.Errorf("the order is %+v", o)
 	}
 }
 
