@@ -229,18 +229,21 @@ const headerSizeOnly = "Nats-Msg-Size"
 
 // follows reports an error if a commit was missed between where the feed stands and
 // a message, or again if that is behind: the leaders before and after an election
-// may both have published it.
+// may both have published it. Of a kind it may as well be one that comes late.
 func (f *feed) follows(m *stored, previous uint64) (again bool, err error) {
+	heard := !f.recorded.IsZero()
 	switch {
 	case !f.known:
 		return false, nil
-	case m.position <= f.last && m.recorded.After(f.recorded) && !f.recorded.IsZero():
+	case m.position <= f.last && heard && m.recorded.After(f.recorded):
 		return false, fmt.Errorf("position %d was given to another commit", m.position)
+	case m.position < f.last && heard && f.Kind != "" && f.ID == "":
+		return false, fmt.Errorf("position %d came next, again or late", m.position)
 	case m.position <= f.last:
 		return true, nil
 	case f.Kind == "" && m.position != f.last+1:
 		return false, fmt.Errorf("position %d came next", m.position)
-	case previous > f.last, f.ID != "" && !f.recorded.IsZero() && previous != f.last:
+	case previous > f.last, f.ID != "" && heard && previous != f.last:
 		return false, fmt.Errorf("position %d came next, which follows position %d", m.position, previous)
 	}
 	return false, nil
