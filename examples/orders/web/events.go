@@ -14,10 +14,7 @@ import (
 	"github.com/headwater-go/headwater/examples/orders/order"
 )
 
-const (
-	maxBehind  = 10_000           // positions that are read for who comes back
-	slowClient = 10 * time.Second // for which a write may wait
-)
+const slowClient = 10 * time.Second // for which a write may wait
 
 // happened is an event as a page gets it. What of the event's own is in it, is listed
 // here: a card's token is nobody's concern.
@@ -169,7 +166,7 @@ func (s *stream) idle() string {
 
 // missed sends what is in the log up to where the feed stands.
 func (s *stream) missed(ctx context.Context, head uint64) error {
-	if s.at.position > head || head-s.at.position > maxBehind {
+	if s.at.position > head || head-s.at.position > s.front.behind {
 		return s.reload(head)
 	}
 	after := s.at.position

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/headwater-go/headwater/aggregate"
@@ -116,7 +117,7 @@ func problemOf(err error) *problem {
 		p.Version = conflict.Actual
 		return p
 	case errors.As(err, &invalid):
-		return wrongField(fieldOf(invalid.What), invalid.Error())
+		return unfit(invalid)
 	case errors.Is(err, eventstore.ErrTooLarge):
 		return newProblem("too-large", "it does not fit into a message")
 	case errors.Is(err, eventstore.ErrUnknownOutcome):
@@ -155,13 +156,13 @@ var contents = []error{
 	order.ErrPrice, order.ErrQuantity, order.ErrDiscount, order.ErrTooLarge,
 }
 
-// fieldOf returns the field of a request that is what the engine found invalid.
-func fieldOf(what string) string {
-	switch what {
-	case "stream id", "aggregate id":
-		return "id"
-	case "commit id", "command id":
-		return "Idempotency-Key"
+// unfit returns the problem of what the engine cannot take.
+func unfit(err *eventstore.InvalidError) *problem {
+	switch {
+	case err.What == "stream id", strings.HasPrefix(err.What, "header Hw-Aggregate-Id"):
+		return wrongField("id", "no order can have this id")
+	case err.What == "commit id", strings.HasPrefix(err.What, "header Hw-Command-Id"):
+		return wrongField(keyHeader, "no key can be like this")
 	}
-	return ""
+	return newProblem("bad-request", err.Error())
 }

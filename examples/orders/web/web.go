@@ -35,7 +35,8 @@ type Front struct {
 	Config
 	mux       *http.ServeMux
 	origin    *http.CrossOriginProtection
-	heartbeat time.Duration
+	heartbeat time.Duration // of streams of events
+	behind    uint64        // positions that are read for who comes back
 
 	mu      sync.Mutex
 	feed    *feed // nil while nobody listens
@@ -57,7 +58,7 @@ func New(c Config) *Front {
 	}
 	f := &Front{
 		Config: c, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
-		heartbeat: 15 * time.Second, closed: make(chan struct{}), catchUp: make(chan struct{}, catchingUp),
+		heartbeat: 15 * time.Second, behind: 10_000, closed: make(chan struct{}), catchUp: make(chan struct{}, catchingUp),
 	}
 	f.mux.HandleFunc("GET /{$}", f.page)
 	f.mux.HandleFunc("GET /events", f.events)
