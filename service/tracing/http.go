@@ -1,6 +1,7 @@
 package tracing
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"strings"
@@ -69,7 +70,8 @@ type answer struct {
 
 // WriteHeader is that of [http.ResponseWriter].
 func (a *answer) WriteHeader(code int) {
-	if a.code < http.StatusOK { // what comes before the status is not it
+	hint := code < http.StatusOK && code != http.StatusSwitchingProtocols // the status follows
+	if a.code == 0 && !hint {
 		a.code = code
 	}
 	a.ResponseWriter.WriteHeader(code)
@@ -91,8 +93,5 @@ func (a *answer) Flush() {
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 func (a *answer) status() int {
-	if a.code < http.StatusOK {
-		return http.StatusOK
-	}
-	return a.code
+	return cmp.Or(a.code, http.StatusOK)
 }
