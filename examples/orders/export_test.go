@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"time"
 
 	"github.com/headwater-go/headwater/examples/orders/order"
 	"github.com/headwater-go/headwater/projection"
+	"github.com/headwater-go/headwater/service"
+	"github.com/nats-io/nats.go"
 	"go.etcd.io/bbolt"
 )
 
@@ -81,4 +85,14 @@ func Projections(ctx context.Context, dir string, f func(*projection.Projection[
 		}
 	}
 	return nil
+}
+
+// StartServices starts both services of 'orders serve' as it does, on a server that is
+// connected to by connect. Stopping the one that is returned stops both.
+func StartServices(ctx context.Context, connect func(...nats.Option) (*nats.Conn, error), config service.Config, deadline time.Duration) (*service.Service, error) {
+	s := serving{
+		deadline: deadline, provider: pretended{}, log: slog.New(slog.DiscardHandler),
+		said: func(string, ...any) {},
+	}
+	return s.startBoth(ctx, config, service.Options{Connect: connect})
 }

@@ -109,3 +109,24 @@ func put(b *bbolt.Bucket, key string, v any) error {
 	}
 	return b.Put([]byte(key), raw)
 }
+
+// newest calls f for the last values that are kept under keys that begin with prefix,
+// the last one first, limit at most.
+func newest[V any](b *bbolt.Bucket, prefix string, limit int, f func(V)) error {
+	c := b.Cursor()
+	k, raw := c.Seek([]byte(prefix + "\xff"))
+	if k == nil {
+		k, raw = c.Last()
+	} else {
+		k, raw = c.Prev()
+	}
+	for ; limit > 0 && bytes.HasPrefix(k, []byte(prefix)); k, raw = c.Prev() {
+		var v V
+		if err := parse(string(k), raw, &v); err != nil {
+			return err
+		}
+		f(v)
+		limit--
+	}
+	return nil
+}

@@ -11,6 +11,10 @@
 // read models (models.go; sales.go, open.go and late.go), which projections keep
 // up to date (list.go,
 // report.go), and the commands of package replay are about (replay.go).
+//
+// The same orders as services are in serve.go and the files after it: one for orders
+// and one for payments (package payment), which talk through events and commands. What
+// leads an order to its payment is a process manager (package checkout, manager.go).
 package main
 
 import (
@@ -37,6 +41,7 @@ Commands:
     history        print the events of an order
     report         print figures of all orders
     list           list a read model: sales by day or customer, open or late orders
+    serve          answer commands and queries over NATS: orders, and their payments
 %s
 'orders COMMAND -h' tells more about one. The exit status is 0, 1 if something
 failed, 2 if the command line is wrong, and 130 after Ctrl-C.
@@ -49,6 +54,7 @@ Examples:
     go run ./examples/orders report -json
     go run ./examples/orders list open-orders
     go run ./examples/orders replay sales-by-day
+    go run ./examples/orders serve -http localhost:8080
 `
 
 // console is where a command writes: what it was asked for, and complaints.
@@ -62,6 +68,7 @@ var commands = map[string]func(context.Context, console, []string) error{
 	"history": history,
 	"report":  report,
 	"list":    list,
+	"serve":   serve,
 }
 
 func main() {
