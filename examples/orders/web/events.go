@@ -106,13 +106,13 @@ func (f *Front) events(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = s.to.SetReadDeadline(time.Time{}) // that of the request, which is read
 	if err := s.run(r.Context(), l, head); err != nil {
-		f.Logger.Debug("a stream of events ended", "position", s.at.position, "reason", err)
+		f.config.Logger.Debug("a stream of events ended", "position", s.at.position, "reason", err)
 	}
 }
 
 // awaitFeed returns where the feed stands, as soon as it is known.
 func (f *Front) awaitFeed(ctx context.Context, l *listener) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, f.config.Timeout)
 	defer cancel()
 	return l.position(ctx)
 }
@@ -184,7 +184,7 @@ func (s *stream) missed(ctx context.Context, head uint64) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	for e, err := range s.front.Log.Log(ctx, after, nil) {
+	for e, err := range s.front.config.Log.Log(ctx, after, nil) {
 		if err != nil {
 			return err
 		}

@@ -33,7 +33,7 @@ type listening struct {
 // listen connects. The query and header say where to begin.
 func (s *shop) listen(t *testing.T, query string, header ...string) *listening {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, "GET", s.server.URL+"/events"+query, nil)
 	if err != nil {

@@ -116,7 +116,7 @@ func (d *feed) run(ctx context.Context) {
 		if d.position() > began {
 			attempt = 0
 		}
-		d.front.Logger.Info("the live feed goes on after a break", "position", d.position(), "reason", err)
+		d.front.config.Logger.Info("the live feed goes on after a break", "position", d.position(), "reason", err)
 		select {
 		case <-time.After(rand.N(min(50*time.Millisecond<<min(attempt, 8), 5*time.Second))):
 		case <-ctx.Done():
@@ -142,7 +142,7 @@ func (d *feed) follow(ctx context.Context) error {
 		checking.Go(func() { cancel(d.check(ctx)) })
 		return d.position(), err
 	}}
-	for e, err := range eventstore.Live(ctx, d.front.Conn, d.front.LogName, opts) {
+	for e, err := range eventstore.Live(ctx, d.front.config.Conn, d.front.config.LogName, opts) {
 		if err != nil {
 			return errors.Join(err, context.Cause(ctx))
 		}
@@ -156,7 +156,7 @@ func (d *feed) follow(ctx context.Context) error {
 func (d *feed) catchUp(ctx context.Context) error {
 	d.part = nil
 	if !d.known {
-		at, err := d.front.Log.Position(ctx)
+		at, err := d.front.config.Log.Position(ctx)
 		if err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func (d *feed) catchUp(ctx context.Context) error {
 		}
 		return nil
 	}
-	for e, err := range d.front.Log.Log(ctx, d.at, nil) {
+	for e, err := range d.front.config.Log.Log(ctx, d.at, nil) {
 		if err != nil {
 			return err
 		}
@@ -191,7 +191,7 @@ func (d *feed) check(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		if at, err := d.front.Log.Position(ctx); err == nil && before == d.position() && at > before {
+		if at, err := d.front.config.Log.Position(ctx); err == nil && before == d.position() && at > before {
 			select {
 			case <-tick.C: // it may be on its way
 			case <-ctx.Done():

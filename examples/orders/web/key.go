@@ -59,7 +59,7 @@ func (f *Front) meant(ctx context.Context, id string, c command, commit eventsto
 	var before order.Order
 	var stored []order.Event
 	stream := eventstore.StreamID{Kind: order.Kind, ID: id}
-	for e, err := range f.Log.Read(ctx, stream, &eventstore.ReadOptions{To: commit.Version}) {
+	for e, err := range f.config.Log.Read(ctx, stream, &eventstore.ReadOptions{To: commit.Version}) {
 		if err != nil {
 			return false, err
 		}

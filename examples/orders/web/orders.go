@@ -71,7 +71,7 @@ func (f *Front) change(w http.ResponseWriter, r *http.Request, body any, c func(
 
 // execute has a command executed on an order, on a version of it unless that is 0.
 func (f *Front) execute(r *http.Request, id, key string, c command, version uint64) error {
-	at, err := f.Orders.Execute(r.Context(), id, c, &service.CommandOptions{CommandID: commandID(key), Version: version})
+	at, err := f.config.Orders.Execute(r.Context(), id, c, &service.CommandOptions{CommandID: commandID(key), Version: version})
 	var conflict *eventstore.ConflictError
 	switch {
 	case version > 0 && errors.As(err, &conflict):
@@ -90,7 +90,7 @@ func (f *Front) execute(r *http.Request, id, key string, c command, version uint
 
 // answer answers with an order as it is now.
 func (f *Front) answer(w http.ResponseWriter, r *http.Request, id string, status int) error {
-	o, err := service.Ask[order.Summary](r.Context(), f.Orders, order.Find{ID: id}, nil)
+	o, err := service.Ask[order.Summary](r.Context(), f.config.Orders, order.Find{ID: id}, nil)
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (f *Front) answer(w http.ResponseWriter, r *http.Request, id string, status
 // find answers with an order, unless the client has it already.
 func (f *Front) find(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
-	o, err := service.Ask[order.Summary](r.Context(), f.Orders, order.Find{ID: id}, nil)
+	o, err := service.Ask[order.Summary](r.Context(), f.config.Orders, order.Find{ID: id}, nil)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (f *Front) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	listed, err := service.Ask[order.Listed](r.Context(), f.Orders, order.List{Limit: int(limit)}, &service.AskOptions{
+	listed, err := service.Ask[order.Listed](r.Context(), f.config.Orders, order.List{Limit: int(limit)}, &service.AskOptions{
 		NotBefore: eventstore.Revision{Position: position},
 	})
 	if err != nil {

@@ -74,7 +74,7 @@ func (f *Front) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Status >= http.StatusInternalServerError {
 		level = slog.LevelWarn
 	}
-	f.Logger.Log(r.Context(), level, "a request failed", "instance", p.Instance, "method", r.Method, "path", r.URL.Path, "status", p.Status, "error", err)
+	f.config.Logger.Log(r.Context(), level, "a request failed", "instance", p.Instance, "method", r.Method, "path", r.URL.Path, "status", p.Status, "error", err)
 	if again(p.Code) {
 		w.Header().Set("Retry-After", "1")
 	}

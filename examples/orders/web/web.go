@@ -32,7 +32,7 @@ type Config struct {
 
 // Front is the HTTP handler. It may be used from several goroutines.
 type Front struct {
-	Config
+	config    Config
 	mux       *http.ServeMux
 	origin    *http.CrossOriginProtection
 	heartbeat time.Duration // of streams of events
@@ -57,7 +57,7 @@ func New(c Config) *Front {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	f := &Front{
-		Config: c, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
+		config: c, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
 		heartbeat: 15 * time.Second, behind: 10_000, closed: make(chan struct{}), catchUp: make(chan struct{}, catchingUp),
 	}
 	f.mux.HandleFunc("GET /{$}", f.page)
@@ -75,8 +75,8 @@ func New(c Config) *Front {
 func Server(f *Front) *http.Server {
 	s := &http.Server{
 		Handler: f, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second,
-		WriteTimeout: f.Timeout + 15*time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(f.Logger.Handler(), slog.LevelWarn),
+		WriteTimeout: f.config.Timeout + 15*time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(f.config.Logger.Handler(), slog.LevelWarn),
 	}
 	s.RegisterOnShutdown(f.Close)
 	return s
@@ -102,7 +102,7 @@ func (f *Front) Close() {
 // problem.
 func (f *Front) handle(route string, answer func(http.ResponseWriter, *http.Request) error) {
 	f.mux.HandleFunc(route, func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), f.Timeout)
+		ctx, cancel := context.WithTimeout(r.Context(), f.config.Timeout)
 		defer cancel()
 		if err := answer(w, r.WithContext(ctx)); err != nil {
 			f.fail(w, r, err)
