@@ -12,6 +12,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/internal/natsnode"
 	"github.com/nats-io/nats.go"
 )
 
@@ -88,10 +89,10 @@ func (r *linearRun) clock() int64 { return int64(time.Since(r.begin)) }
 func linearizability(t *testing.T, count int, faults []fault, operations, rounds int) {
 	const writers, log = 16, "linear"
 	random := eventstore.Seeded(t)
-	n := &nemesis{T: t, nodes: startNodes(t, count), log: log, random: random, made: make(map[string]int)}
+	n := &nemesis{T: t, nodes: natsnode.Start(t, count), log: log, random: random, made: make(map[string]int)}
 	s := site{replicas: count}
 	for _, node := range n.nodes {
-		s.urls = append(s.urls, node.url())
+		s.urls = append(s.urls, node.URL())
 	}
 	n.proxies = s.proxies(t, random)
 	calm := throughPatiently(t, n.proxies)

@@ -2,20 +2,18 @@ package eventstore_test
 
 import (
 	"flag"
-	"os"
 	"slices"
 	"testing"
 
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/headwater-go/headwater/internal/natsnode"
 	"github.com/headwater-go/headwater/testutil"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	if config := os.Getenv(nodeEnv); config != "" {
-		runNode(config)
-	}
+	natsnode.Main()
 	// Tests wait for servers more than they compute. The command line, which is
 	// parsed later, may say otherwise.
 	if err := flag.Set("test.parallel", "8"); err != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/headwater-go/headwater/internal/natsnode"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -14,7 +15,7 @@ import (
 // A nemesis makes faults, one after another.
 type nemesis struct {
 	*testing.T
-	nodes   []*node
+	nodes   []*natsnode.Node
 	proxies []*proxy // one for each node
 	log     string
 	random  *rand.Rand
@@ -95,9 +96,9 @@ func (n *nemesis) holdBack(d direction) {
 }
 
 func (n *nemesis) pauseNode(i int) {
-	n.nodes[i].pause(n.T)
+	n.nodes[i].Pause(n.T)
 	n.forUpTo(3 * time.Second)
-	n.nodes[i].resume(n.T)
+	n.nodes[i].Resume(n.T)
 }
 
 // deposeLeader pauses the leader until the others have elected another one.
@@ -105,7 +106,7 @@ func (n *nemesis) pauseNode(i int) {
 // meanwhile.
 func (n *nemesis) deposeLeader() {
 	i := n.leader()
-	n.nodes[i].pause(n.T)
+	n.nodes[i].Pause(n.T)
 	n.eventually("another leader is elected", func() bool {
 		now, ok := n.leaderSeen(i)
 		return ok && now != i
@@ -118,17 +119,16 @@ func (n *nemesis) deposeLeader() {
 	}
 	n.forUpTo(200 * time.Millisecond)
 	begin := n.run.clock()
-	n.nodes[i].resume(n.T)
+	n.nodes[i].Resume(n.T)
 	n.settled()
 	n.doubts = append(n.doubts, doubt{begin, n.run.clock() + int64(time.Second)})
 }
 
 func (n *nemesis) killNode(i int) {
-	n.nodes[i].kill()
+	n.nodes[i].Kill()
 	n.forUpTo(time.Second)
-	n.nodes[i].launch(n.T, n.nodes)
-	awaitNode(n.T, n.nodes, i)
-	n.proxies[i].redirect(n.nodes[i].url())
+	n.nodes[i].Restart(n.T)
+	n.proxies[i].redirect(n.nodes[i].URL())
 }
 
 func (n *nemesis) stepDown() {
@@ -217,7 +217,7 @@ func (n *nemesis) ask(without int, question func(*nats.Conn) error) bool {
 	if i == without {
 		return false
 	}
-	nc, err := nats.Connect(n.nodes[i].url(), nats.Timeout(time.Second), nats.NoReconnect())
+	nc, err := nats.Connect(n.nodes[i].URL(), nats.Timeout(time.Second), nats.NoReconnect())
 	if err != nil {
 		return false
 	}

@@ -6,8 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
+	"github.com/headwater-go/headwater/internal/lock"
+	"github.com/headwater-go/headwater/internal/pages"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
@@ -20,31 +23,55 @@ import (
 type File struct {
 	path string
 	db   *bbolt.DB
+	lock io.Closer
 	claims
 }
 
 // OpenFile opens the file of read models at path, and creates it where there is
 // none. Close it in the end. If another process has it open the error matches
-// [ErrLocked], and if it is not a file of bbolt, or its first pages are damaged,
-// [ErrDamaged].
+// [ErrLocked], and if it is not a file of bbolt, or damaged, [ErrDamaged]: to find that
+// out, all of it is read. Who has it open is known by the file NAME.lock beside it, which
+// stays.
 func OpenFile(path string) (*File, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond}) // one try
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("%s: %w: another process has it open, or this one for a second time; each needs a file of its own", path, ErrLocked)
+	held, err := lock.Take(path + ".lock")
+	if errors.Is(err, lock.ErrLocked) {
+		return nil, errInUse(path)
 	}
-	for _, damage := range []error{bolterrors.ErrInvalid, bolterrors.ErrChecksum, bolterrors.ErrVersionMismatch} {
+	if err != nil {
+		return nil, fmt.Errorf("read models: %w", err)
+	}
+	db, err := openDatabase(path)
+	if err != nil {
+		return nil, errors.Join(err, held.Close())
+	}
+	return &File{path: path, db: db, lock: held}, nil
+}
+
+func errInUse(path string) error {
+	return fmt.Errorf("%s: %w: another process has it open, or this one for a second time; each needs a file of its own", path, ErrLocked)
+}
+
+// openDatabase opens a database with pages that bbolt may see.
+func openDatabase(path string) (db *bbolt.DB, err error) {
+	if err = pages.CheckFile(path); err == nil {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Millisecond}) // one try
+	}
+	switch {
+	case err == nil:
+		return db, nil
+	case errors.Is(err, bolterrors.ErrTimeout): // by what does not know of the lock
+		return nil, errInUse(path)
+	}
+	for _, damage := range []error{pages.ErrDamaged, bolterrors.ErrInvalid, bolterrors.ErrChecksum, bolterrors.ErrVersionMismatch} {
 		if errors.Is(err, damage) {
 			return nil, fmt.Errorf("%s: %w: %w; remove it, and the read models are built again from the log", path, ErrDamaged, err)
 		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read models: %s: %w", path, err)
-	}
-	return &File{path: path, db: db}, nil
+	return nil, fmt.Errorf("read models: %s: %w", path, err)
 }
 
 // Close closes the file. Projections that use it should not run any more.
-func (f *File) Close() error { return f.db.Close() }
+func (f *File) Close() error { return errors.Join(f.db.Close(), f.lock.Close()) }
 
 // Path returns where the file is.
 func (f *File) Path() string { return f.path }

@@ -1,8 +1,10 @@
 package projection_test
 
 import (
+	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -85,4 +87,74 @@ func TestOpenFileRefuses(t *testing.T) {
 	if _, err := projection.OpenFile(file.Path()); !errors.Is(err, projection.ErrLocked) {
 		t.Errorf("opened twice: %v", err)
 	}
+}
+
+// A file whose pages bbolt could not work on is an error, and is made anew when it is
+// removed. Opened by bbolt alone, some of these end the process.
+func TestOpenDamagedFile(t *testing.T) {
+	t.Parallel()
+	store := testutil.Store(t)
+	for i := range 500 {
+		deposit(t, store, fmt.Sprint("account-", i), 1)
+	}
+	path := filepath.Join(t.TempDir(), "models")
+	sound := caughtUpFile(t, store, path)
+	page, damaged := os.Getpagesize(), 0
+	for at := 2 * page; at < len(sound); at += page {
+		image := bytes.Clone(sound)
+		copy(image[at+8:], []byte{1, 0, 1, 0}) // a branch of one element, whatever that is
+		if openImage(t, path, image) {
+			damaged++
+		}
+	}
+	if damaged < 3 {
+		t.Errorf("%d of %d pages were found damaged", damaged, len(sound)/page)
+	}
+	if !openImage(t, path, sound[:len(sound)/2]) {
+		t.Error("a file that was cut was opened")
+	}
+	if openImage(t, path, sound) {
+		t.Error("the sound file is damaged")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	caughtUpFile(t, store, path)
+}
+
+// caughtUpFile makes a file of read models, or goes on with one, and returns its bytes.
+func caughtUpFile(t *testing.T, store *eventstore.Store, path string) []byte {
+	t.Helper()
+	file, err := projection.OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = newProjection(t, "balances", store, file, balances(), nil).CatchUp(t.Context())
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	image, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// openImage reports whether a file of these bytes is found damaged.
+func openImage(t *testing.T, path string, image []byte) bool {
+	t.Helper()
+	if err := os.WriteFile(path, image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, err := projection.OpenFile(path)
+	if errors.Is(err, projection.ErrDamaged) {
+		return true
+	}
+	if err == nil {
+		err = file.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return false
 }

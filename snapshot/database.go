@@ -3,12 +3,12 @@ package snapshot
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"runtime/debug"
 	"sync"
 	"time"
 
+	"github.com/headwater-go/headwater/internal/pages"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
@@ -24,7 +24,7 @@ type database struct {
 
 // openDatabase opens a database whose pages it has checked.
 func openDatabase(path string, readOnly bool) (*database, error) {
-	if err := checkFile(path); err != nil {
+	if err := pages.CheckFile(path); err != nil {
 		return nil, err
 	}
 	db := &database{damaged: make(chan struct{})}
@@ -62,26 +62,6 @@ func openDatabase(path string, readOnly bool) (*database, error) {
 func hasBucket(tx *bbolt.Tx) error {
 	if tx.Bucket(bucketName) == nil {
 		return errDamaged
-	}
-	return nil
-}
-
-// checkFile reports a file with pages that bbolt must not see.
-func checkFile(path string) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.Size() == 0 {
-		return err // bbolt makes a database of an empty file
-	}
-	if err := checkPages(f, info.Size()); err != nil {
-		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/headwater-go/headwater/internal/lock"
+	"github.com/headwater-go/headwater/internal/pages"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
@@ -36,7 +37,7 @@ type file struct {
 var bucketName = []byte("snapshots")
 
 // errDamaged is what is wrong with a file that is to be set aside.
-var errDamaged = errors.New("the file is damaged")
+var errDamaged = pages.ErrDamaged
 
 func openFile(path string, l *ledger) (*file, error) {
 	f := &file{ledger: l, path: path}

@@ -1,4 +1,4 @@
-package snapshot
+package pages
 
 import (
 	"bytes"
@@ -68,7 +68,7 @@ func mustBeSound(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkPages(f, info.Size()); err != nil {
+	if err := Check(f, info.Size()); err != nil {
 		t.Errorf("a sound file is refused: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package snapshot
+package pages
 
 import (
 	"bytes"
@@ -178,7 +178,7 @@ func TestPagesThatCannotBeRead(t *testing.T) {
 	b := tall(t, bbolt.Options{})
 	for at := range len(b) / 1024 {
 		f := &failing{bytes.NewReader(b), int64(at) * 1024}
-		if err := checkPages(f, int64(len(b))); f.at < 0 && !errors.Is(err, os.ErrPermission) {
+		if err := Check(f, int64(len(b))); f.at < 0 && !errors.Is(err, os.ErrPermission) {
 			t.Errorf("page %d cannot be read: %v", at, err)
 		}
 	}

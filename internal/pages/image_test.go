@@ -1,4 +1,4 @@
-package snapshot
+package pages
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ func load(t testing.TB, path string) image {
 	return b
 }
 
-func (b image) check() error { return checkPages(bytes.NewReader(b), int64(len(b))) }
+func (b image) check() error { return Check(bytes.NewReader(b), int64(len(b))) }
 
 func (b image) meta() pageMeta {
 	m, err := findMeta(bytes.NewReader(b), int64(len(b)))

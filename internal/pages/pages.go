@@ -1,4 +1,9 @@
-package snapshot
+// Package pages tells whether a bbolt file is one that bbolt can work on.
+//
+// bbolt trusts its pages: it panics where they make no sense, faults where the file is
+// shorter than its memory map, and calls itself without end where they are a loop, which
+// ends the process. So they are walked before it opens a file.
+package pages
 
 import (
 	"bytes"
@@ -7,7 +12,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"io/fs"
 	"math"
+	"os"
 	"slices"
 )
 
@@ -33,9 +40,33 @@ type pageMeta struct {
 	Root, Sequence, Freelist, HighWater, Tx, Checksum uint64
 }
 
-// checkPages reports why a bbolt file is not one that bbolt can work on safely,
-// nil if it is.
-func checkPages(f io.ReaderAt, size int64) error {
+// ErrDamaged says that a file is not what bbolt wrote.
+var ErrDamaged = errors.New("the file is damaged")
+
+// CheckFile is Check for the file at path, which nobody changes meanwhile. There need
+// not be one, and it may be empty: bbolt makes a database of it.
+func CheckFile(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	if err := Check(f, info.Size()); err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return nil
+}
+
+// Check reports why a bbolt file is not one that bbolt can work on safely, nil if it
+// is. All of it is read.
+func Check(f io.ReaderAt, size int64) error {
 	m, err := findMeta(f, size)
 	if err != nil {
 		return err
