@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	orders "github.com/headwater-go/headwater/examples/orders"
+	"github.com/headwater-go/headwater/internal/natsnode"
 )
 
 // childEnv makes the test binary the program itself, for tests that need a
@@ -15,6 +16,7 @@ import (
 const childEnv = "HEADWATER_TEST_ORDERS"
 
 func TestMain(m *testing.M) {
+	natsnode.Main()
 	if os.Getenv(childEnv) != "" {
 		orders.Main() // never returns
 	}
