@@ -1,6 +1,15 @@
 package timer
 
-import "time"
+import (
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// New returns timers that are not open.
+func New(nc *nats.Conn, name string) *Timers {
+	return &Timers{nc: nc, name: name, prefix: "timers." + name}
+}
 
 // SetAckWait lets calls that say nothing count as lost earlier.
 func SetAckWait(t *Timers, d time.Duration) { t.ackWait = d }
