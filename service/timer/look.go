@@ -14,7 +14,7 @@ import (
 func (t *Timers) look(ctx context.Context) {
 	// Of very many timers even the names take a while. Not to be busy with them for
 	// more than a hundredth of the time, it looks less often then.
-	for took := time.Duration(0); pause(ctx, max(t.overdue, 100*took), nil) == nil; {
+	for took := time.Duration(0); pause(ctx, max(t.overdue, 100*took)) == nil; {
 		began := time.Now()
 		if err := t.remind(ctx); err != nil && ctx.Err() == nil {
 			t.log.Warn("timers that the server forgot were not looked for", "error", err)
