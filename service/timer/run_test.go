@@ -88,7 +88,9 @@ func TestReplacedWhenDue(t *testing.T) {
 		}
 	}
 	for _, id := range ids {
-		set(t, timers, id, 0, "last")
+		if err := timers.Set(t.Context(), timer.Timer{ID: id, At: at, Data: []byte("last")}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c := &calls{}
 	run(t, timers, c.fire)
