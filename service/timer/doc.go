@@ -15,6 +15,9 @@
 //	// In a service, with service.Service.Go.
 //	err = timers.Run(ctx, func(ctx context.Context, due timer.Timer) error {
 //		_, _, err := orders.Execute(ctx, string(due.Data), Expire{}, &aggregate.ExecuteOptions{CommandID: due.ID})
+//		if errors.Is(err, ErrPaid) { // in the meantime
+//			return nil
+//		}
 //		return err
 //	})
 //
@@ -42,13 +45,12 @@
 // effects: those that were called meanwhile are called again, at once.
 //
 // So what a call does is to be idempotent: best a command with an id that is derived
-// from the timer's, and which looks at the state first. An order that was paid in the
-// meantime rejects to expire, and the call returns nil. The At of a timer is to follow
-// from the event, not from the clock, and its ID from what it is about.
+// from the timer's, and which looks at the state first, as above. The At of a timer is to
+// follow from the event, not from the clock, and its ID from what it is about.
 //
 // A timer that is cancelled or replaced just when it is due may be called. Timers are
-// called in no order. Two timers that become due together may be called together; one
-// is not called twice at the same time, unless a process was silent.
+// called in no order, and several at a time. One timer is not called twice at a time,
+// unless a process was silent, or it is set again while it is called.
 //
 // # Limits
 //
