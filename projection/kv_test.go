@@ -275,7 +275,7 @@ func TestKVUnavailable(t *testing.T) {
 	}
 }
 
-// A bucket that somebody has emptied, or made again, has no records; nobody waits for
+// A value that somebody has deleted is no records; nobody waits for
 // those that were.
 func TestKVEmptied(t *testing.T) {
 	t.Parallel()
