@@ -186,7 +186,7 @@ func TestKVDeposed(t *testing.T) {
 	var once sync.Once
 	nc, line := over(t, server.URL())
 	first := newProcess(t, "first", nc, out, func(at projection.Event) {
-		if at.Position == 5 {
+		if at.Position == 4 {
 			once.Do(func() { close(entered); <-leave })
 		}
 	}, nil, nil)
