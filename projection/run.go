@@ -217,7 +217,11 @@ func (r *run[T]) push(ctx context.Context, d eventstore.Delivery) error {
 		if len(w.queue) == 1 || w.enough() {
 			signal(w.wake)
 		}
+		first := len(w.queue) == 1 && len(w.hand) == 0
 		r.mu.Unlock()
+		if first {
+			r.begun()
+		}
 		return nil
 	}
 	r.mu.Unlock()
@@ -287,6 +291,18 @@ func (r *run[T]) progress() {
 	}
 }
 
+// begun tells since when something is in hand: its handler may hang, and then nobody
+// tells anything more.
+func (r *run[T]) begun() {
+	if !r.live {
+		return
+	}
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	_, oldest := r.reached()
+	r.monitor.begun(r.source.Head(), oldest)
+}
+
 // tellServer reports whether it is time for the server to know how far it is.
 func (r *run[T]) tellServer(position, head uint64) bool {
 	const some, sometimes = 250, 100 * time.Millisecond
@@ -302,5 +318,5 @@ func (r *run[T]) tellServer(position, head uint64) bool {
 // final reports whether trying again makes no sense.
 func final(err error) bool {
 	return errors.Is(err, ErrStopped) || errors.Is(err, ErrOtherLog) || errors.Is(err, ErrDamaged) ||
-		errors.Is(err, errDamagedRecord) || errors.Is(err, eventstore.ErrCorrupt) || errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrDenied)
+		errors.Is(err, errDamagedRecord) || errors.Is(err, eventstore.ErrCorrupt) || errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrTooLarge) || errors.Is(err, eventstore.ErrDenied)
 }
