@@ -87,12 +87,12 @@ func TestQueryBehind(t *testing.T) {
 	h := newHouse(t)
 	p, answer := newBook(t, h) // it does not run
 	h.respond(t, nil, service.Query(answer, &service.QueryOptions{Wait: p.Wait}))
-	c := h.client(t, nil)
+	c := h.client(t, &service.ClientOptions{Timeout: 200 * time.Millisecond}) // so that it asks often, and of many answers one is heard
 	at, err := c.Execute(t.Context(), "front", Pay{Amount: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err = service.Ask[int](ctx, c, Totals{"front"}, &service.AskOptions{NotBefore: at})
 	var behind *projection.BehindError
@@ -188,5 +188,30 @@ func TestQueryNotBeforeIsChecked(t *testing.T) {
 		if answer.Header.Get("Nats-Service-Error-Code") != "400" || len(answer.Data) > 2000 {
 			t.Errorf("%s: %v %s", value, answer.Header, answer.Data)
 		}
+	}
+}
+
+// A service with the configuration's own names has queries beside its log, and not in
+// it.
+func TestQueriesBesideTheLog(t *testing.T) {
+	t.Parallel()
+	svc := startService(t, service.Config{Service: strings.Repeat("x", 64)}, on(newHouse(t)))
+	name := svc.Config().Service
+	r, err := service.Respond(t.Context(), svc.Conn(), name, []service.Endpoint{
+		service.Query(func(context.Context, Totals) (int, error) { return 5, nil }, nil),
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc.OnStop(r.Stop)
+	c, err := service.NewClient(svc.Conn(), name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := service.Ask[int](t.Context(), c, Totals{}, nil); got != 5 || err != nil {
+		t.Errorf("got %d, %v", got, err)
+	}
+	if at, err := svc.Log().Position(t.Context()); at != 0 || err != nil {
+		t.Errorf("the log ends at %d, %v", at, err)
 	}
 }
