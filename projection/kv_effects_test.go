@@ -71,7 +71,7 @@ func (o *outbox) want(store *eventstore.Store) {
 // process is a process of a program that projects effects.
 type process struct {
 	*projection.Projection[struct{}]
-	line *line
+	wire *wire
 }
 
 // newProcess returns a process on a connection of its own. pause is called for each event.
@@ -178,7 +178,7 @@ func TestKVDeposed(t *testing.T) {
 	store, out := testutil.Open(t, server, nil), newOutbox(t)
 	entered, leave := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	nc, line := over(t, server.URL())
+	nc, wire := over(t, server.URL())
 	first := newProcess(t, "first", nc, out, func(at projection.Event) {
 		if at.Position == 4 {
 			once.Do(func() { close(entered); <-leave })
@@ -195,7 +195,7 @@ func TestKVDeposed(t *testing.T) {
 		deposit(t, store, i, 10) // 4 to 6
 	}
 	<-entered
-	line.sever()
+	wire.sever()
 	start(t, second)
 	for i := range 3 {
 		deposit(t, store, i, 100) // 7 to 9
@@ -204,7 +204,7 @@ func TestKVDeposed(t *testing.T) {
 	if n := out.count("second"); n < 6 {
 		t.Errorf("the second one has sent %d, and not what came after the first one's checkpoint, 6", n)
 	}
-	line.mend()
+	wire.mend()
 	close(leave)
 	eventually(t, "the first one stands by", func() bool { return first.Status().State == projection.Standby })
 	reach(t, second, deposit(t, store, 0, 1000).Position)
@@ -219,18 +219,18 @@ func TestKVCuts(t *testing.T) {
 	store, out := testutil.Open(t, server, nil), newOutbox(t)
 	var processes []*process
 	for _, name := range []string{"first", "second"} {
-		nc, line := over(t, server.URL())
+		nc, wire := over(t, server.URL())
 		p := newProcess(t, name, nc, out, nil, &projection.Options{Workers: 2, Batch: 5}, nil)
-		p.line = line
+		p.wire = wire
 		processes = append(processes, p)
 		start(t, p)
 	}
 	neverBack(t, testutil.Connect(t, server))
 	for _, p := range processes {
 		random := rand.New(rand.NewPCG(rng.Uint64(), rng.Uint64()))
-		p.line.mu.Lock()
-		p.line.interval = func() int { return 10_000 + random.IntN(100_000) }
-		p.line.mu.Unlock()
+		p.wire.mu.Lock()
+		p.wire.interval = func() int { return 10_000 + random.IntN(100_000) }
+		p.wire.mu.Unlock()
 	}
 	rounds := 6
 	if soaking {
