@@ -56,6 +56,18 @@ type AppendOptions struct {
 // without an answer, and at most a minute. With Any and Exists it goes on for as
 // long as other writers are faster.
 func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectation, events []EventData, opts *AppendOptions) (Revision, error) {
+	if s.onAppend == nil {
+		return s.append(ctx, stream, expected, events, opts, nil)
+	}
+	done, began := Appended{Stream: stream, Events: len(events)}, time.Now()
+	done.Revision, done.Err = s.append(ctx, stream, expected, events, opts, &done.Attempts)
+	done.Took = time.Since(began)
+	s.onAppend(ctx, done)
+	return done.Revision, done.Err
+}
+
+// append is Append, and counts how often the commit is sent.
+func (s *Store) append(ctx context.Context, stream StreamID, expected Expectation, events []EventData, opts *AppendOptions, attempts *int) (Revision, error) {
 	subj, err := subject(s.log, stream)
 	if err != nil {
 		return Revision{}, err
@@ -71,7 +83,7 @@ func (s *Store) Append(ctx context.Context, stream StreamID, expected Expectatio
 		return Revision{}, fmt.Errorf("stream %s: nothing sent: %w", stream, ended(ctx))
 	}
 	c.logID, c.logName = s.identity, s.log
-	a := appender{Store: s, began: s.reconnects(), subj: subj, commit: c, named: opts.CommitID != ""}
+	a := appender{Store: s, began: s.reconnects(), subj: subj, commit: c, named: opts.CommitID != "", attempts: attempts}
 	err = s.water.check()
 	if err == nil {
 		err = s.reconnected(ctx)
@@ -154,6 +166,8 @@ type appender struct {
 	// absent says that the stream is known to have no commit: a server that
 	// lost its commits would take a second first one.
 	absent bool
+
+	attempts *int // times that it was sent, where somebody wants to know
 }
 
 // errElsewhere is why a commit is not even sent, before it is known what stands
@@ -305,6 +319,9 @@ func (a *appender) fits(msg *nats.Msg) error {
 // publish sends the commit once. An error is final if definite says so; after
 // any other the stream tells.
 func (a *appender) publish(ctx context.Context, msg *nats.Msg) (ack, error) {
+	if a.attempts != nil {
+		*a.attempts++
+	}
 	reply, err := a.writes.request(ctx, msg, a.wait)
 	if err != nil {
 		a.sent = a.sent || errors.Is(err, errNoAnswer) || errors.Is(err, errUnheard)

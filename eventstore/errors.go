@@ -24,6 +24,8 @@ var (
 	ErrUnsafeLog = errors.New("unsafe log settings")
 	// ErrUnavailable: the server did not answer a read in time.
 	ErrUnavailable = errors.New("log unavailable")
+	// ErrMissed: a live feed may have missed commits.
+	ErrMissed = errors.New("commits missed")
 	// ErrDenied: the server does not permit this to the connection's user.
 	ErrDenied = errors.New("not permitted")
 	// ErrUnknownType: a codec does not know the type of an event.
@@ -179,6 +181,27 @@ func (e *DeniedError) Is(target error) bool { return target == ErrDenied }
 
 // Unwrap returns the reason.
 func (e *DeniedError) Unwrap() error { return e.Reason }
+
+// MissedError says that a live feed may have missed commits after a position, and
+// so ended. Read what the log has after it, with [Store.Log] or from a read model,
+// and begin another feed. It matches [ErrMissed], and the cause.
+type MissedError struct {
+	Log string
+	// After is where the feed stood: the position of the last commit that it
+	// yielded, or what CatchUp returned where there was none; 0 without either.
+	After uint64
+	Cause error // what raised the doubt
+}
+
+func (e *MissedError) Error() string {
+	return fmt.Sprintf("log %s: the live feed may have missed commits after position %d; read those from the log and begin again: %v", e.Log, e.After, e.Cause)
+}
+
+// Is reports whether target is [ErrMissed].
+func (e *MissedError) Is(target error) bool { return target == ErrMissed }
+
+// Unwrap returns what raised the doubt.
+func (e *MissedError) Unwrap() error { return e.Cause }
 
 // clip quotes a value for an error, without letting a hostile one fill the log.
 func clip(s string) string {

@@ -135,13 +135,7 @@ func (s *Store) decodeStored(stream StreamID, subj string, m *stored) (*commit, 
 // direct reads the answer to a Direct Get. The server adds its headers after
 // the stored ones, so the last of each is the true one.
 func (s *Store) direct(m *nats.Msg) (*stored, error) {
-	last := func(key string) string {
-		v := m.Header[key]
-		if len(v) == 0 {
-			return ""
-		}
-		return v[len(v)-1]
-	}
+	last := func(key string) string { return lastValue(m.Header, key) }
 	if last(jetstream.SequenceHeader) == "" {
 		return nil, errUnreadable
 	}
@@ -151,6 +145,15 @@ func (s *Store) direct(m *nats.Msg) (*stored, error) {
 		return nil, s.unavailable(fmt.Errorf("malformed answer: %w", err))
 	}
 	return &stored{last(jetstream.SubjectHeader), position, m.Header, m.Data, at}, nil
+}
+
+// lastValue returns the last value of a header, "" if there is none.
+func lastValue(h nats.Header, key string) string {
+	v := h[key]
+	if len(v) == 0 {
+		return ""
+	}
+	return v[len(v)-1]
 }
 
 // askDirect asks any replica for one message, nil if it has none.
@@ -211,10 +214,15 @@ func (s *Store) askLeader(ctx context.Context, req map[string]any) (*stored, err
 // ask sends a read request until the server answers it, within the context
 // and patience.
 func (s *Store) ask(ctx context.Context, subj string, body []byte) (*nats.Msg, error) {
+	return s.askOn(ctx, s.reads, subj, body)
+}
+
+// askOn is ask on one of the connections, for what is safe to repeat.
+func (s *Store) askOn(ctx context.Context, x *exchange, subj string, body []byte) (*nats.Msg, error) {
 	const longest = 2 * time.Second // a read is cheap to repeat
 	retry := retrier{start: time.Now()}
 	for {
-		m, err := s.reads.request(ctx, &nats.Msg{Subject: subj, Data: body}, min(s.wait, longest))
+		m, err := x.request(ctx, &nats.Msg{Subject: subj, Data: body}, min(s.wait, longest))
 		switch {
 		case err == nil && !transient(m):
 			return m, nil

@@ -155,15 +155,17 @@ func (in *inlet) await(ctx context.Context) (*nats.Msg, error) {
 	}
 }
 
-// connected reports an error if the connection was lost since the beginning: it
-// may lead to a server now that knows another log.
-func (in *inlet) connected() error {
+func (in *inlet) connected() error { return unbroken(in.nc, in.began) }
+
+// unbroken reports an error if the connection was lost since it had reconnected so
+// often: it may lead to a server now that knows another log.
+func unbroken(nc *nats.Conn, began uint64) error {
 	switch {
-	case in.nc.IsClosed():
+	case nc.IsClosed():
 		return nats.ErrConnectionClosed
-	case !in.nc.IsConnected():
+	case !nc.IsConnected():
 		return errors.New("the connection is lost")
-	case in.nc.Stats().Reconnects != in.began:
+	case nc.Stats().Reconnects != began:
 		return errors.New("the connection was lost, and is there again")
 	}
 	return nil

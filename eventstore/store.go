@@ -28,6 +28,7 @@ type Store struct {
 	reads    *exchange
 
 	onDamage func(*CorruptionError)
+	onAppend func(context.Context, Appended)
 	damaged  bool          // and opened all the same
 	leader   leader        // of a replicated log
 	scrubbed atomic.Uint64 // what the scrub came to
@@ -66,13 +67,15 @@ type Options struct {
 	// that leads it lost messages. [Store.Verify] finds more. It is called from
 	// any goroutine. Default: nobody is told.
 	OnDamage func(*CorruptionError)
-	// OnAppend is told what became of each append, before it returns, by the
-	// goroutine that called it and with its context. It should return soon.
-	// Default: nobody is told.
+	// OnAppend is told what became of each call of Append, also of one that was
+	// refused at once, before it returns, by the goroutine that called it and with
+	// its context. It should return soon. Default: nobody is told.
 	OnAppend func(context.Context, Appended)
 	// Live has the server publish each commit again when it is stored, for [Live].
-	// An existing log is changed if need be. Default: as the log is, and a new one
-	// does not.
+	// Open changes an existing log that does not yet, for which the user of its
+	// connection needs the permission to update the JetStream stream; one that
+	// republishes for something else is an [UnsafeLogError]. Default: as the log
+	// is, and a new one does not.
 	Live bool
 	// AllowUnsafe names settings, as an [UnsafeLogError] names them, that the
 	// log may have although they can lose or change history. With any of them,
@@ -119,7 +122,7 @@ func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", log, err)
 	}
-	s := &Store{log: log, wait: opts.AckWait, onDamage: opts.OnDamage, js: js, writes: &exchange{nc: nc}}
+	s := &Store{log: log, wait: opts.AckWait, onDamage: opts.OnDamage, onAppend: opts.OnAppend, js: js, writes: &exchange{nc: nc}}
 	s.reads = s.writes
 	if opts.Reads != nil {
 		s.reads = &exchange{nc: opts.Reads}
@@ -155,6 +158,11 @@ func (s *Store) open(ctx context.Context, js jetstream.JetStream, opts *Options,
 	}
 	if problems := unsafe(s.log, info.Config, opts.AllowUnsafe); len(problems) > 0 {
 		return &UnsafeLogError{Log: s.log, Problems: problems}
+	}
+	if opts.Live {
+		if err := s.republish(ctx, info.Config.RePublish); err != nil {
+			return fmt.Errorf("open log %s: %w", s.log, err)
+		}
 	}
 	s.identity, s.replicas = info.Config.Metadata[metaID], info.Config.Replicas
 	s.damaged = len(opts.AllowUnsafe) > 0
@@ -276,6 +284,9 @@ func settings(log string, opts *Options) jetstream.StreamConfig {
 	}
 	if cfg.Duplicates == 0 {
 		cfg.Duplicates = 2 * time.Minute
+	}
+	if opts.Live {
+		cfg.RePublish = republished(log)
 	}
 	if opts.Compress {
 		cfg.Compression = jetstream.S2Compression
