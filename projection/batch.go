@@ -58,7 +58,7 @@ func (w *worker[T]) apply(ctx context.Context, tx Tx[T], t *todo[T], start time.
 	next, waits := 0, 0
 	for i, d := range t.batch {
 		for ; next < t.ends[i]; next++ {
-			if err := t.calls[next].do(w.caused(ctx, t.calls[next]), data, w.number, w.replaying(d)); err != nil {
+			if err := w.call(ctx, t.calls[next], data, w.replaying(d)); err != nil {
 				if i > 0 && w.traits.Outside {
 					t.waiting = t.waiting[:waits]
 					return i, events, nil // what is done stays done
@@ -81,11 +81,29 @@ func (w *worker[T]) apply(ctx context.Context, tx Tx[T], t *todo[T], start time.
 	return done, events, nil
 }
 
-// caused returns the context of a handler whose effect may be a command: what that
-// appends says which event it is because of.
-func (w *worker[T]) caused(ctx context.Context, c call[T]) context.Context {
+// call calls a handler. Where its effect may be a command, what that appends says
+// which event it is because of.
+func (w *worker[T]) call(ctx context.Context, c call[T], data T, replaying bool) error {
+	at := Event{Event: *c.stored, Generation: w.number, Replaying: replaying}
 	if w.traits.Outside {
-		return eventstore.CausedBy(ctx, *c.stored)
+		ctx = eventstore.CausedBy(ctx, at.Event)
 	}
-	return ctx
+	if w.opts.Around == nil {
+		return c.do(ctx, data, at)
+	}
+	return w.around(ctx, c, data, at)
+}
+
+// around lets the program do something before and after a handler.
+func (w *worker[T]) around(ctx context.Context, c call[T], data T, at Event) (err error) {
+	defer recovered(&err)
+	called := false
+	err = w.opts.Around(ctx, at, func(ctx context.Context) error {
+		called = true
+		return c.do(ctx, data, at)
+	})
+	if err == nil && !called {
+		return w.invalid("Around", "it returned no error and did not call next")
+	}
+	return err
 }

@@ -72,6 +72,9 @@ func (e *Effects[T]) Update(ctx context.Context, projection string, f func(Tx[st
 	if err := f(tx); err != nil {
 		return err
 	}
+	if s, ok := e.in.(swapper); ok {
+		return s.swap(ctx, projection, tx.read, tx.written)
+	}
 	return e.in.Update(ctx, projection, func(to Tx[T]) error { return apply(tx, to) })
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/headwater-go/headwater/eventstore"
@@ -24,14 +26,16 @@ type Event struct {
 
 // CommandID returns an id for a command that a handler has executed because of the
 // event: the same one whenever the event is handled again, so the command is applied
-// once. The step tells several commands from each other that the event leads to; it
-// may be empty.
+// once. The step tells several commands from each other that the event leads to, also
+// those of several projections to the same aggregate; it may be any text, or empty.
 func (e Event) CommandID(step string) string {
-	name := e.Stream.String() + "/" + e.ID() + "/" + step
+	// Only the step may have a NUL, and it comes last: no two names are the same text.
+	name := strings.Join([]string{e.Stream.Kind, e.Stream.ID, e.CommitID, strconv.FormatUint(e.Version, 10), step}, "\x00")
 	return uuid.NewSHA1(commandIDs, []byte(name)).String()
 }
 
-// commandIDs is the name space of the ids that follow from events.
+// commandIDs is the name space of the ids that follow from events. It is part of
+// what is stored.
 var commandIDs = uuid.MustParse("6f0b7f0e-3b8e-5c0b-9a53-0f6f4f0c2d61")
 
 // Handlers are the handlers of a projection, by the kinds of streams that their
@@ -181,9 +185,9 @@ func (s source[T]) decoded(e eventstore.Event) (event any, err error) {
 	return s.decode(e)
 }
 
-func (c call[T]) do(ctx context.Context, data T, generation uint64, replaying bool) (err error) {
+func (c call[T]) do(ctx context.Context, data T, at Event) (err error) {
 	defer recovered(&err)
-	return c.handle(ctx, data, c.event, Event{Event: *c.stored, Generation: generation, Replaying: replaying})
+	return c.handle(ctx, data, c.event, at)
 }
 
 // recovered turns a panic into an error.

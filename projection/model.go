@@ -104,3 +104,10 @@ func (c *claims) disclaim(projection string) {
 type flusher interface {
 	Flush(ctx context.Context) error
 }
+
+// A swapper is a model that sets records, if those that were read are the same still,
+// with less to do than in a transaction. A nil value removes one. If they are not the
+// error is errMoved.
+type swapper interface {
+	swap(ctx context.Context, projection string, read, written map[string][]byte) error
+}

@@ -213,7 +213,7 @@ func (w *worker[T]) applyAll(ctx context.Context, data T, t *todo[T]) error {
 	next := 0
 	for i, d := range t.batch {
 		for ; next < t.ends[i]; next++ {
-			if err := t.calls[next].do(w.caused(ctx, t.calls[next]), data, w.number, w.replaying(d)); err != nil {
+			if err := w.call(ctx, t.calls[next], data, w.replaying(d)); err != nil {
 				return &failure{i, err}
 			}
 		}

@@ -61,9 +61,11 @@ type Options struct {
 	// Drain is for how long handlers may go on with the transaction in hand after
 	// the context of Run has ended; default 10 seconds.
 	Drain time.Duration
-	// Around is called for each event that has a handler, and calls next to have it
-	// handled. It may give it another context; what it returns counts as what the
-	// handler returned. Default: next alone.
+	// Around is called for each event that has a handler, and calls next, once, to
+	// have it handled. It may give it another context; what it returns counts as what
+	// the handler returned, and a panic as a [PanicError], which next returns if it is
+	// the handler's. No error without a call of next is one that matches
+	// [eventstore.ErrInvalid]. Default: next alone.
 	Around func(ctx context.Context, at Event, next func(context.Context) error) error
 	// Hooks are told what happens.
 	Hooks Hooks

@@ -302,5 +302,5 @@ func (r *run[T]) tellServer(position, head uint64) bool {
 // final reports whether trying again makes no sense.
 func final(err error) bool {
 	return errors.Is(err, ErrStopped) || errors.Is(err, ErrOtherLog) || errors.Is(err, ErrDamaged) ||
-		errors.Is(err, errDamagedRecord) || errors.Is(err, eventstore.ErrCorrupt) || errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrDenied)
+		errors.Is(err, errDamagedRecord) || errors.Is(err, eventstore.ErrCorrupt) || errors.Is(err, eventstore.ErrInvalid) || errors.Is(err, eventstore.ErrTooLarge) || errors.Is(err, eventstore.ErrDenied)
 }

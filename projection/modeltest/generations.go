@@ -201,6 +201,16 @@ func apart[T any](m *model[T]) {
 		m.compare("", all, nil)
 		return err
 	})
+	if m.Model.Traits().Outside {
+		m.updateOf(other, func(tx tx[T]) {
+			tx.want("projection", "")
+			tx.put("projection", "of another")
+		})
+		m.want("projection", "one")
+		m.updateOf(other, func(tx tx[T]) { tx.remove("projection") })
+		m.want("projection", "one")
+		return
+	}
 	m.updateOf(other, func(tx tx[T]) {
 		tx.want("projection", "")
 		tx.put("projection", "of another")

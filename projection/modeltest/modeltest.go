@@ -132,8 +132,8 @@ func (i item[T]) skip(m model[T]) string {
 	switch {
 	case i.needs == readModel && traits.Outside:
 		return "there is no read model"
-	case i.needs == several && (m.One || traits.Outside):
-		return "the model is for one projection, or has no read model"
+	case i.needs == several && m.One:
+		return "the model is for one projection"
 	case i.needs == lasting && (m.Again == nil || m.Close == nil):
 		return "the model does not last"
 	case i.needs == sharing && (m.Again == nil || !traits.Shared):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/projection/modeltest"
+	"github.com/headwater-go/headwater/testutil"
 	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 )
@@ -93,6 +94,33 @@ func effectsAt(t *testing.T, path string) modeltest.Fixture[struct{}] {
 		Put:   func(struct{}, string, string) error { return nil },
 		Close: f.Close,
 		Again: func(t *testing.T) modeltest.Fixture[struct{}] { return effectsAt(t, path) },
+	}
+}
+
+func TestKV(t *testing.T) {
+	modeltest.Run(t, func(t *testing.T) modeltest.Fixture[struct{}] {
+		return kvOn(t, testutil.Server(t), func(kv *projection.KV) projection.Model[struct{}] { return kv })
+	})
+}
+
+func TestEffectsOnKV(t *testing.T) {
+	modeltest.Run(t, func(t *testing.T) modeltest.Fixture[struct{}] {
+		return kvOn(t, testutil.Server(t), func(kv *projection.KV) projection.Model[struct{}] { return projection.NewEffects(kv) })
+	})
+}
+
+func kvOn(t *testing.T, server testutil.Connector, model func(*projection.KV) projection.Model[struct{}]) modeltest.Fixture[struct{}] {
+	t.Helper()
+	nc := testutil.Connect(t, server)
+	kv, err := projection.OpenKV(t.Context(), nc, "projections", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return modeltest.Fixture[struct{}]{
+		Model: model(kv),
+		Put:   func(struct{}, string, string) error { return nil },
+		Close: func() error { nc.Close(); return nil },
+		Again: func(t *testing.T) modeltest.Fixture[struct{}] { return kvOn(t, server, model) },
 	}
 }
 
