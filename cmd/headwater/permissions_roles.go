@@ -51,9 +51,24 @@ func (g *grant) projection(w *wishes) {
 	g.scans(w.log)
 	g.toPublish(api+"DIRECT.GET."+w.log, "read a commit that the log's leader lost from another node")
 	g.toPublish("$JS.ACK."+w.log+".>", "tell how far it is, for others to see")
-	if w.shared {
+	if w.shared || w.bucket != "" {
 		g.toPublish(api+"CONSUMER.INFO."+w.log+".*", "see whether another process projects")
 		g.toPublish(api+"CONSUMER.UNPIN."+w.log+".*", "let another process project at once when this one stops")
+	}
+	if w.bucket != "" {
+		g.keeps(w)
+	}
+}
+
+// keeps is for whoever has the records of projections in a key-value bucket.
+func (g *grant) keeps(w *wishes) {
+	stream := "KV_" + w.bucket
+	g.toPublish(api+"STREAM.INFO."+stream, "open the bucket of checkpoints")
+	g.toPublish(api+"STREAM.MSG.GET."+stream, "read a checkpoint")
+	g.toPublish("$KV."+w.bucket+".*", "write checkpoints")
+	if w.create {
+		g.toPublish(api+"STREAM.CREATE."+stream, "create the bucket")
+		g.toPublish(api+"INFO", "create the bucket, which the client asks about the server first")
 	}
 }
 
