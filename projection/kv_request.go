@@ -119,8 +119,12 @@ func (k *KV) try(ctx context.Context, f func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, kvPatience)
 	defer cancel()
 	before := k.nc.LastError()
+	var trouble error
 	for attempt := 1; ; attempt++ {
 		err := f(limited)
+		if trouble == nil || limited.Err() == nil {
+			trouble = err
+		}
 		denied := k.denied(before)
 		switch {
 		case err == nil || settled(err):
@@ -128,10 +132,10 @@ func (k *KV) try(ctx context.Context, f func(context.Context) error) error {
 		case denied != nil:
 			return fmt.Errorf("bucket %s: %w", k.bucket, denied)
 		case errors.Is(err, nats.ErrConnectionClosed) || limited.Err() != nil:
-			if ended := ctx.Err(); ended != nil && !errors.Is(err, ended) {
-				err = fmt.Errorf("%w: %w", ended, err)
+			if ended := ctx.Err(); ended != nil && !errors.Is(trouble, ended) {
+				trouble = fmt.Errorf("%w: %w", ended, trouble)
 			}
-			return fmt.Errorf("bucket %s: %w: %w", k.bucket, eventstore.ErrUnavailable, err)
+			return fmt.Errorf("bucket %s: %w: %w", k.bucket, eventstore.ErrUnavailable, trouble)
 		}
 		const longest = 5 // steps of growing pauses: to half a second
 		pause(limited, min(attempt, longest))
@@ -143,12 +147,12 @@ var errRefused = errors.New("refused")
 
 // refusal tells the answers that will be the same the next time.
 func refusal(err error) error {
-	const unavailable = 500
+	const notAvailable = 10008 // at the moment
 	var answer *jetstream.APIError
 	switch {
 	case errors.Is(err, jetstream.ErrBucketExists), errors.Is(err, jetstream.ErrJetStreamNotEnabled):
 		return err // another process makes it, or the server is starting
-	case errors.Is(err, jetstream.ErrBadBucket), errors.As(err, &answer) && answer.Code < unavailable:
+	case errors.Is(err, jetstream.ErrBadBucket), errors.As(err, &answer) && answer.ErrorCode != notAvailable:
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
 	return err
