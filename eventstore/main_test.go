@@ -82,7 +82,7 @@ type item struct {
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	items := slices.Concat(suiteItems, openItems, eventItems, concurrencyItems, repetitionItems, limitItems,
-		interruptionItems, cutItems, revisionItems, logItems, streamsItems, cloudEventItems, hostileItems)
+		interruptionItems, cutItems, revisionItems, logItems, streamsItems, cloudEventItems, hostileItems, hookItems, liveItems)
 	for _, env := range sites {
 		t.Run(env.name, func(t *testing.T) {
 			t.Parallel()

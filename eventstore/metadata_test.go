@@ -46,3 +46,32 @@ func TestMetadataThroughContext(t *testing.T) {
 		t.Errorf("a bad key in the context: %v", err)
 	}
 }
+
+// What a context carries can be had, to pass it on, and not be changed that way.
+func TestMetadataOfContext(t *testing.T) {
+	t.Parallel()
+	want := func(ctx context.Context, metadata map[string]string) {
+		t.Helper()
+		if got := eventstore.Metadata(ctx); !maps.Equal(got, metadata) {
+			t.Errorf("the context has %v, want %v", got, metadata)
+		}
+	}
+	want(t.Context(), nil)
+	given := map[string]string{"tenant": "x", "user": "ann"}
+	outer := eventstore.WithMetadata(t.Context(), given)
+	inner := eventstore.WithMetadata(outer, map[string]string{"user": "bob"})
+	given["tenant"] = "changed"
+	eventstore.Metadata(outer)["user"] = "changed"
+	want(outer, map[string]string{"tenant": "x", "user": "ann"})
+	want(inner, map[string]string{"tenant": "x", "user": "bob"})
+
+	cause := eventstore.Event{Stream: eventstore.StreamID{Kind: "order", ID: "42"}, CommitID: "1", Metadata: map[string]string{"correlationid": "c", "tenant": "y"}}
+	want(eventstore.CausedBy(inner, cause), map[string]string{"correlationid": "c", "causationid": "order/42/1", "tenant": "x", "user": "bob"})
+
+	// Passed on, it is what an append there stores.
+	store := testutil.Store(t)
+	at := add(t, store, cause.Stream, eventstore.NoStream, events("a"), &eventstore.AppendOptions{Metadata: eventstore.Metadata(inner)})
+	if e := read(t, store, cause.Stream, nil)[0]; e.Position != at.Position || !maps.Equal(e.Metadata, eventstore.Metadata(inner)) {
+		t.Errorf("stored with %v", e.Metadata)
+	}
+}
