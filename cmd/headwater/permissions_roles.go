@@ -75,6 +75,25 @@ func (g *grant) keeps(w *wishes) {
 func (g *grant) process(w *wishes) {
 	g.projection(w)
 	g.client(w)
+	if w.timers != "" {
+		g.waits(w)
+	}
+}
+
+// waits is for whoever sets timers and runs them.
+func (g *grant) waits(w *wishes) {
+	stream, subjects := w.timers+"-timers", "timers."+w.timers
+	g.toPublish(api+"STREAM.INFO."+stream, "open the timers")
+	g.toPublish(subjects+".set.*.*", "set timers")
+	g.toPublish(api+"STREAM.PURGE."+stream, "cancel timers, and set them anew")
+	g.toPublish(api+"CONSUMER.CREATE."+stream+".run."+subjects+".due.>", "run timers, with other processes")
+	g.toPublish(api+"CONSUMER.MSG.NEXT."+stream+".run", "get timers that are due")
+	g.toPublish("$JS.ACK."+stream+".run.>", "be done with timers")
+	g.toPublish(subjects+".dead.*.*", "keep timers that failed for good")
+	g.toPublish(api+"STREAM.MSG.GET."+stream, "list those, and look after timers that are overdue")
+	if w.create {
+		g.toPublish(api+"STREAM.CREATE."+stream, "create the stream of timers")
+	}
 }
 
 func (g *grant) client(w *wishes) {

@@ -61,11 +61,12 @@ var duties = map[string]duty{
 		rare: map[string]string{"$JS.API.DIRECT.GET.shop": "the leader of a replicated log lost the commit"},
 	},
 	"process": {
-		args:  "process -log shop -service payments -command payment.take -query count -bucket checkpoints -create -inbox _INBOX_process",
-		inbox: "_INBOX_process", empty: true, tasks: tasks(manage, takeTurns),
+		args:  "process -log shop -service payments -command payment.take -query count -bucket checkpoints -timers expiry -create -inbox _INBOX_process",
+		inbox: "_INBOX_process", empty: true, tasks: tasks(manage, takeTurns, wait),
 		silent: map[string]string{
 			"$JS.ACK.shop.>":                "the server shows a lag that there is not",
 			"$JS.API.CONSUMER.UNPIN.shop.*": "the next process takes over two seconds later",
+			"timers.expiry.dead.*.*":        "the error is logged, and the timer called again",
 		},
 		rare: map[string]string{"$JS.API.DIRECT.GET.shop": "the leader of a replicated log lost the commit"},
 	},

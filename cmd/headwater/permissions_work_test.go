@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/service"
+	"github.com/headwater-go/headwater/service/timer"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.etcd.io/bbolt"
@@ -327,6 +329,51 @@ func manageWith(ctx context.Context, u *user, log *eventstore.Store) error {
 		}
 	}
 	return nil
+}
+
+// wait sets timers: one that is called, one that is cancelled, one that fails for good.
+func wait(ctx context.Context, u *user) error {
+	timers, err := timer.Open(ctx, u.nc, "expiry", &timer.Options{Attempts: 1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	for id, at := range map[string]time.Time{"good": now, "bad": now, "late": now.Add(time.Hour)} {
+		if err := timers.Set(ctx, timer.Timer{ID: id, At: at}); err != nil {
+			return err
+		}
+	}
+	if err := timers.Cancel(ctx, "late"); err != nil {
+		return err
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	called, ended := make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		ended <- timers.Run(running, func(_ context.Context, due timer.Timer) error {
+			if due.ID == "bad" {
+				return errors.New("it is bad")
+			}
+			select {
+			case called <- struct{}{}:
+			default:
+			}
+			return nil
+		})
+	}()
+	select {
+	case <-called:
+	case err := <-ended:
+		return err
+	}
+	err = until(ctx, func() (bool, error) {
+		for _, err := range timers.Dead(ctx) {
+			return err == nil, err
+		}
+		return false, nil
+	})
+	stop()
+	return errors.Join(err, <-ended)
 }
 
 // listen hears of a commit.
