@@ -96,10 +96,12 @@ func printPermissions(_ context.Context, c console, args []string) error {
 func (w *wishes) check(chosen []string) (err error) {
 	used := []string{"json"}
 	for _, name := range chosen {
-		r, ok := roles[name]
-		if !ok {
+		if _, ok := roles[name]; !ok {
 			return wrongUsage(w.flags, "there is no role %q; there are: command, projection, process, client, live and operator", name)
 		}
+	}
+	for _, name := range chosen {
+		r := roles[name]
 		for _, need := range r.needs {
 			if !given(w.flags, need) {
 				return wrongUsage(w.flags, "role %s needs -%s", name, need)
@@ -121,7 +123,7 @@ func (w *wishes) check(chosen []string) (err error) {
 var (
 	token   = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	two     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}\.[A-Za-z0-9_-]{1,64}$`)
-	inboxes = regexp.MustCompile(`^_[A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$`)
+	inboxes = regexp.MustCompile(`^_[A-Za-z0-9_-]{1,64}$`)
 )
 
 const inboxWanted = "a prefix that begins with '_', which services answer to, as _INBOX_reports is"

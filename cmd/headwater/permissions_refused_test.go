@@ -127,7 +127,7 @@ func TestErrorsBeyondRoles(t *testing.T) {
 		do   func(context.Context, *user) error
 		want string // is missing
 	}{
-		{"projection -log shop", appendTo(orderOne), "shop.order.1"},
+		{"projection -log shop", appendTo(eventstore.StreamID{Kind: "order", ID: "2"}), "shop.order.2"},
 		{"projection -log shop", func(ctx context.Context, u *user) error {
 			log, err := reopen(ctx, u)
 			if err == nil {
@@ -184,4 +184,66 @@ func TestErrorsBeyondRoles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What no permission prevents: an answer goes where whoever asks wants it. In a log it
+// is no commit, and the log says so. Who may ask JetStream for nothing cannot do that.
+func TestAnswersSentToLog(t *testing.T) {
+	t.Parallel()
+	trials := []struct {
+		args, ask string
+		harms     bool
+	}{
+		{"command -log shop -kind order", "$JS.API.STREAM.INFO.shop", true},
+		{"projection -log shop", "$JS.API.STREAM.INFO.shop", true},
+		{"operator -log shop", "$JS.API.STREAM.LIST", true},
+		{"client -service orders", sendOrder, false},
+		{"client -service orders", "orders.query.nothing", false},
+		{"live -log shop", openLog, false},
+	}
+	var configs []string
+	for _, trial := range trials {
+		configs = append(configs, permissionsOf(t, trial.args).config(t))
+	}
+	s := startWithUsers(t, configs)
+	for i, trial := range trials {
+		t.Run(strings.ReplaceAll(fmt.Sprint(trial.args, " ", trial.ask), " ", "_"), func(t *testing.T) {
+			t.Parallel()
+			u := connected(t, s, i, sameInboxes)
+			stop, err := serve(t.Context(), u.admin, "orders", u.owned())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(u.nc.PublishRequest(trial.ask, "shop.payment.1", nil), u.nc.Flush()); err != nil {
+				t.Fatal(err)
+			}
+			if trial.harms {
+				if err := u.do(isHarmed); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := stop(); err != nil { // it has answered
+				t.Error(err)
+			}
+			if end, err := u.owned().Position(t.Context()); err != nil || !trial.harms && end != 0 {
+				t.Errorf("the log ends at %d, %v", end, err)
+			}
+		})
+	}
+}
+
+// isHarmed waits until the log has one message, which is no commit.
+func isHarmed(ctx context.Context, u *user) error {
+	log := u.owned()
+	if err := until(ctx, func() (bool, error) {
+		end, err := log.Position(ctx)
+		return end == 1, err
+	}); err != nil {
+		return err
+	}
+	report, err := log.Verify(ctx, nil)
+	if err == nil && report.Damaged != 1 {
+		err = fmt.Errorf("%+v", report)
+	}
+	return err
 }

@@ -48,7 +48,7 @@ var duties = map[string]duty{
 		args: "command -log shop -update", inbox: sameInboxes, plain: true, tasks: tasks(storeLive),
 	},
 	"projection": {
-		args: "projection -log shop -inbox _INBOX.reports", inbox: "_INBOX.reports", tasks: tasks(project),
+		args: "projection -log shop -inbox _INBOX_reports", inbox: "_INBOX_reports", tasks: tasks(project),
 		silent: map[string]string{"$JS.ACK.shop.>": "the server shows a lag that there is not"},
 		rare:   map[string]string{"$JS.API.DIRECT.GET.shop": "the leader of a replicated log lost the commit"},
 	},

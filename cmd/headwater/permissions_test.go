@@ -16,7 +16,7 @@ func TestPermissionsPrinted(t *testing.T) {
 	for file, args := range map[string]string{
 		"permissions-command.txt":    "command -log shop -service orders -kind order -kind payment -inbox _INBOX_orders",
 		"permissions-projection.txt": "projection -log shop -shared",
-		"permissions-process.txt":    "process -log shop -service payments -command payment.take -bucket checkpoints -timers shop -create -inbox _INBOX.process",
+		"permissions-process.txt":    "process -log shop -service payments -command payment.take -bucket checkpoints -timers shop -create -inbox _INBOX_process",
 		"permissions-client.txt":     "client -service orders -service payments -inbox _INBOX_web",
 		"permissions-live.txt":       "live -log shop",
 		"permissions-operator.txt":   "operator -log shop -import",
@@ -95,7 +95,7 @@ func TestPermissionsCommandLine(t *testing.T) {
 		"client -service orders -query a.b":        `-query "a.b" is not a name`,
 		"client -service orders -inbox INBOX":      `-inbox "INBOX" is not a prefix that begins with '_'`,
 		"client -service orders -inbox _I.>":       `-inbox "_I.>" is not a prefix`,
-		"client -service orders -inbox _I.":        `-inbox "_I." is not a prefix`,
+		"client -service orders -inbox _INBOX.a":   `-inbox "_INBOX.a" is not a prefix`,
 		"command -log shop -service a -service b":  "a user who is command answers for one service; -service names 2",
 		"command -log shop -service shop":          `log and service are both "shop": queries of the service would be stored in the log`,
 		"process -log shop -service a -bucket a.b": `-bucket "a.b" is not a name`,
