@@ -28,9 +28,9 @@ what it is for; everything else is refused. With -json it is an object, for prog
 that can stand in a server's configuration as well.
 
 A user that may ask JetStream for anything can have the answer sent to any subject
-of the account, also one of a log. That makes no commit, and damages the log. So
-strangers should be in the roles client and live only, or in an account of their
-own: see docs/operations.md, "Users".
+of the account. In a log it is stored: that is damage or, where the user may append
+anything at all, can be a forged commit. So the roles keep programs from mistakes,
+and only client and live keep strangers out: see docs/operations.md, "Users".
 
 Examples:
 

@@ -82,18 +82,25 @@ func (p printed) config(t *testing.T) string {
 func startWithUsers(t *testing.T, permissions []string) *server.Server {
 	t.Helper()
 	var conf strings.Builder
-	fmt.Fprintf(&conf, "listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\naccounts {\n", t.TempDir())
+	conf.WriteString("accounts {\n")
 	for i, p := range permissions {
 		fmt.Fprintf(&conf, "A%d { jetstream: enabled\nusers: [\n{ user: admin%[1]d, password: secret }\n{ user: user%[1]d, password: secret\n%s }\n] }\n", i, p)
 	}
 	conf.WriteString("}\n")
+	return startConfigured(t, conf.String())
+}
+
+// startConfigured starts a server with accounts.
+func startConfigured(t *testing.T, accounts string) *server.Server {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "server.conf")
-	if err := os.WriteFile(file, []byte(conf.String()), 0o600); err != nil {
+	conf := fmt.Sprintf("listen: \"127.0.0.1:-1\"\njetstream { store_dir: %q }\n%s", t.TempDir(), accounts)
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	opts, err := server.ProcessConfigFile(file)
 	if err != nil {
-		t.Fatalf("%v in\n%s", err, conf.String())
+		t.Fatalf("%v in\n%s", err, conf)
 	}
 	opts.NoSigs, opts.NoLog = true, true
 	s, err := server.NewServer(opts)
