@@ -1,25 +1,20 @@
 package main_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/headwater-go/headwater/aggregate"
-	headwater "github.com/headwater-go/headwater/cmd/headwater"
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/service"
 	"github.com/headwater-go/headwater/service/timer"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.etcd.io/bbolt"
 )
 
 // An order is what the users' commands are about.
@@ -164,130 +159,6 @@ func removals(admin *nats.Conn) (*nats.Subscription, error) {
 	return sub, admin.Flush()
 }
 
-// project keeps a read model in a file up to date, stops, goes on and makes it anew.
-func project(ctx context.Context, u *user) error {
-	log, err := eventstore.Open(ctx, u.nc, "shop", nil)
-	if err != nil {
-		return err
-	}
-	file, err := projection.OpenFile(filepath.Join(u.TempDir(), "models"))
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	handlers := projection.From("order", eventstore.JSON[eventstore.Typed](placed{}),
-		projection.On(func(context.Context, *bbolt.Bucket, placed, projection.Event) error { return nil }))
-	p, err := projection.New("open", log, file, handlers, nil)
-	if err != nil {
-		return err
-	}
-	for range 2 { // the second time from a checkpoint
-		if err := runProjection(ctx, u, p); err != nil {
-			return err
-		}
-	}
-	_, err = p.Rebuild(ctx, nil)
-	return err
-}
-
-// runProjection runs a projection until it has handled a new commit, and the server
-// knows that.
-func runProjection[T any](ctx context.Context, u *user, p *projection.Projection[T]) (err error) {
-	at, err := u.owned().Append(ctx, orderOne, eventstore.Any, oneEvent, nil)
-	if err != nil {
-		return err
-	}
-	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- p.Run(running) }()
-	err = until(ctx, func() (bool, error) {
-		status := p.Status()
-		if errors.Is(status.Err, eventstore.ErrDenied) {
-			return false, status.Err
-		}
-		return status.State == projection.Live && status.Position >= at.Position, nil
-	})
-	if err == nil {
-		err = until(ctx, func() (bool, error) { return isDone(ctx, u.admin, p.Name(), at.Position) })
-	}
-	stop()
-	return errors.Join(err, <-ended)
-}
-
-// isDone reports whether the server knows that the one consumer of a projection has
-// come to a position.
-func isDone(ctx context.Context, admin *nats.Conn, name string, position uint64) (bool, error) {
-	all, err := consumers(ctx, admin)
-	if err != nil {
-		return false, err
-	}
-	all = slices.DeleteFunc(all, func(c *jetstream.ConsumerInfo) bool { return c.Config.Metadata["headwater-projection"] != name })
-	return len(all) == 1 && all[0].AckFloor.Stream >= position, nil
-}
-
-func consumers(ctx context.Context, admin *nats.Conn) (all []*jetstream.ConsumerInfo, err error) {
-	js, err := jetstream.New(admin)
-	if err != nil {
-		return nil, err
-	}
-	stream, err := js.Stream(ctx, "shop")
-	if err != nil {
-		return nil, err
-	}
-	lister := stream.ListConsumers(ctx)
-	for c := range lister.Info() {
-		all = append(all, c)
-	}
-	return all, lister.Err()
-}
-
-// takeTurns reads a shared consumer, gives it back, and waits for others'.
-func takeTurns(ctx context.Context, u *user) error {
-	log, err := eventstore.Open(ctx, u.nc, "shop", nil)
-	if err != nil {
-		return err
-	}
-	if _, err := u.owned().Append(ctx, orderOne, eventstore.Any, oneEvent, nil); err != nil {
-		return err
-	}
-	// A consumer that is not given back is free after 2 seconds, and that may be when
-	// a machine is busy.
-	for i := range 5 {
-		name := fmt.Sprint("turn-", i)
-		c, err := log.Consume(ctx, name, 0, &eventstore.ConsumerOptions{Shared: true})
-		if err != nil {
-			return err
-		}
-		_, err = c.Next(ctx)
-		c.Close()
-		if err != nil {
-			return err
-		}
-		if pinned, err := isPinned(ctx, u.admin, name); err != nil || pinned {
-			return errors.Join(err, errors.New("the consumer was not given back"))
-		}
-		if err := log.Standby(ctx, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func isPinned(ctx context.Context, admin *nats.Conn, name string) (bool, error) {
-	all, err := consumers(ctx, admin)
-	if err != nil {
-		return false, err
-	}
-	for _, c := range all {
-		for _, group := range c.PriorityGroups {
-			if c.Name == name && group.PinnedClientID != "" {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
-}
-
 // manage sends a command for each order, and asks, with checkpoints in a bucket.
 func manage(ctx context.Context, u *user) error {
 	log, err := eventstore.Open(ctx, u.nc, "shop", nil)
@@ -372,8 +243,31 @@ func wait(ctx context.Context, u *user) error {
 		}
 		return false, nil
 	})
+	if err == nil {
+		err = until(ctx, func() (bool, error) { return u.idle(ctx, ended) })
+	}
 	stop()
 	return errors.Join(err, <-ended)
+}
+
+// idle reports whether the server knows that no timer is in hand any more. It is an
+// error that nobody runs them.
+func (u *user) idle(ctx context.Context, ended chan error) (bool, error) {
+	select {
+	case err := <-ended:
+		ended <- err // once more
+		return false, errors.Join(err, errors.New("nobody runs the timers"))
+	default:
+	}
+	js, err := jetstream.New(u.admin)
+	if err != nil {
+		return false, err
+	}
+	c, err := js.Consumer(ctx, "expiry-timers", "run")
+	if err != nil {
+		return false, err
+	}
+	return c.CachedInfo().NumAckPending == 0 && c.CachedInfo().NumPending == 0, nil
 }
 
 // listen hears of a commit.
@@ -387,113 +281,4 @@ func listen(ctx context.Context, u *user) error {
 		return errors.Join(wrong, err)
 	}
 	return errors.New("nothing was heard")
-}
-
-// operate runs commands that read.
-func operate(ctx context.Context, u *user) error {
-	if _, err := u.owned().Append(ctx, orderOne, eventstore.Any, oneEvent, nil); err != nil {
-		return err
-	}
-	if _, err := u.owned().Append(ctx, orderOne, eventstore.Any, oneEvent, nil); err != nil {
-		return err
-	}
-	for _, args := range []string{
-		"logs", "streams", "streams -log shop", "cat order/1 -log shop", "verify -log shop", "projections -log shop",
-	} {
-		if err := u.command(ctx, "", strings.Fields(args)...); err != nil {
-			return err
-		}
-	}
-	removed, err := removals(u.admin)
-	if err != nil {
-		return err
-	}
-	if err := u.command(ctx, "", "export", "-log", "shop"); err != nil {
-		return err
-	}
-	if _, err = removed.NextMsgWithContext(ctx); err != nil {
-		return err
-	}
-	return tailOne(ctx, u)
-}
-
-// command runs the program on the server, as the user.
-func (u *user) command(ctx context.Context, in string, args ...string) error {
-	var complaints bytes.Buffer
-	args = append(args, "-server", u.url, "-inbox", u.inbox)
-	if status := headwater.Run(ctx, strings.NewReader(in), new(bytes.Buffer), &complaints, args...); status != 0 {
-		return errors.New(complaints.String())
-	}
-	return nil
-}
-
-// tailOne follows the log until an event is printed.
-func tailOne(ctx context.Context, u *user) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	seen := &onWrite{about: "order.placed", then: stop}
-	var complaints bytes.Buffer
-	args := []string{"tail", "-after", "0", "-log", "shop", "-server", u.url, "-inbox", u.inbox}
-	headwater.Run(ctx, strings.NewReader(""), seen, &complaints, args...)
-	if !seen.done {
-		return errors.New(complaints.String())
-	}
-	return nil
-}
-
-type onWrite struct {
-	about string
-	then  func()
-	done  bool
-}
-
-func (w *onWrite) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte(w.about)) {
-		w.done = true
-		w.then()
-	}
-	return len(p), nil
-}
-
-// findLoss verifies a log that has lost everything.
-func findLoss(ctx context.Context, u *user) error {
-	js, err := jetstream.New(u.admin)
-	if err != nil {
-		return err
-	}
-	stream, err := js.Stream(ctx, "shop")
-	if err != nil {
-		return err
-	}
-	was := stream.CachedInfo().Config
-	short := was
-	short.MaxAge, short.Duplicates = 100*time.Millisecond, 100*time.Millisecond
-	if _, err := js.UpdateStream(ctx, short); err != nil {
-		return err
-	}
-	if err := until(ctx, func() (bool, error) {
-		info, err := stream.Info(ctx)
-		return err == nil && info.State.Msgs == 0, err
-	}); err != nil {
-		return err
-	}
-	if _, err := js.UpdateStream(ctx, was); err != nil {
-		return err
-	}
-	err = u.command(ctx, "", "verify", "-log", "shop")
-	if err == nil || strings.Contains(err.Error(), "log shop is damaged") {
-		return nil
-	}
-	return err
-}
-
-// copyIn imports events, twice.
-func copyIn(ctx context.Context, u *user) error {
-	const events = `{"specversion":"1.0","id":"a","source":"s","type":"order.placed","subject":"9","time":"2026-01-02T03:04:05Z","data":{}}` + "\n"
-	for range 2 {
-		if err := u.command(ctx, events, "import", "-kind", "order", "-log", "shop"); err != nil {
-			return err
-		}
-	}
-	return nil
 }
