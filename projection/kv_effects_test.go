@@ -3,10 +3,12 @@ package projection_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -316,4 +318,48 @@ func leaderOf(t testing.TB, nc *nats.Conn, cluster *embedded.Cluster) (node int)
 		return false
 	})
 	return node
+}
+
+// What is parked is retried by a process that does not project, and the one that does
+// goes on from there.
+func TestKVParked(t *testing.T) {
+	t.Parallel()
+	server := testutil.Server(t)
+	store, out := testutil.Open(t, server, nil), newOutbox(t)
+	var mended atomic.Bool
+	for _, direct := range []bool{false, true} {
+		mended.Store(false)
+		on := func(process string) *projection.Projection[struct{}] {
+			kv, name := openKV(t, testutil.Connect(t, server), nil), "outbox"
+			model := projection.Model[struct{}](projection.NewEffects(kv))
+			if direct {
+				model, name = kv, "direct"
+			}
+			return newProjection(t, name, testutil.Open(t, server, nil), model, projection.From("account", codec,
+				projection.On(func(_ context.Context, _ struct{}, e deposited, at projection.Event) error {
+					if e.Amount == 13 && !mended.Load() {
+						return &projection.Permanent{Err: errPoison}
+					}
+					out.send(process, e, at)
+					return nil
+				})), &projection.Options{Poison: projection.Park})
+		}
+		worker, operator := on("worker"), on("operator")
+		start(t, worker)
+		deposit(t, store, "bad", 1, 13)
+		deposit(t, store, "good", 1)
+		reachParked(t, worker, deposit(t, store, "bad", 2))
+		if err := operator.Retry(t.Context(), account("bad")); !errors.Is(err, projection.ErrParked) {
+			t.Errorf("a retry in vain: %v", err)
+		}
+		mended.Store(true)
+		if err := operator.Retry(t.Context(), account("bad")); err != nil {
+			t.Fatal(err)
+		}
+		reach(t, worker, deposit(t, store, "bad", 4).Position)
+		if parked, err := worker.Parked(t.Context()); err != nil || len(parked) != 0 {
+			t.Errorf("still parked: %v, %v", parked, err)
+		}
+		out.want(store)
+	}
 }
