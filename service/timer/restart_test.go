@@ -2,10 +2,13 @@ package timer_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -113,6 +116,67 @@ func TestDisconnected(t *testing.T) {
 	set(t, timers, "then", 0, "")
 	c.called(t, "then", 1)
 	empty(t, nc)
+}
+
+// The server's process is killed at random moments, while timers are set and become due.
+func TestServerKilled(t *testing.T) {
+	t.Parallel()
+	const kills = 6
+	dir := t.TempDir()
+	// It is known which port is free once a server had it.
+	first := start(t, dir, embedded.Options{Listen: "127.0.0.1:0"})
+	url := first.URL()
+	stopServer(t, first)
+	kill := killable(t, dir, strings.TrimPrefix(url, "nats://"))
+	nc, err := nats.Connect(url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	timers := open(t, nc, &timer.Options{Attempts: 1 << 20, Logger: logger(t)})
+	timer.SetAckWait(timers, time.Second)
+	c := &calls{}
+	run(t, timers, c.fire)
+	rng := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
+	count := 0
+	for range kills {
+		for end := time.Now().Add(time.Duration(300+rng.IntN(700)) * time.Millisecond); time.Now().Before(end); count++ {
+			due := timer.Timer{ID: fmt.Sprint(count), At: time.Now().Add(time.Duration(rng.IntN(1000)) * time.Millisecond)}
+			if err := timers.Set(t.Context(), due); err != nil {
+				t.Fatal(err)
+			}
+		}
+		kill()
+		kill = killable(t, dir, strings.TrimPrefix(url, "nats://"))
+	}
+	called := make(map[string]bool)
+	c.await(t, "all timers", func(all []timer.Timer) bool {
+		for _, due := range all {
+			called[due.ID] = true
+		}
+		return len(called) == count
+	})
+	empty(t, nc)
+	t.Logf("%d timers, %d calls", count, len(c.all))
+}
+
+// killable starts a server in a process of its own.
+func killable(t *testing.T, dir, address string) (kill func()) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+dir+"\n"+address)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = sync.OnceFunc(func() {
+		if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Error(err)
+		}
+		_ = cmd.Wait() // says that it was killed
+	})
+	t.Cleanup(kill)
+	return kill
 }
 
 // A process is killed after the call has begun and before it is done.

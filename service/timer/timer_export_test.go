@@ -1,6 +1,8 @@
 package timer
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,3 +32,8 @@ func Parse(t *Timers, subject string) (string, time.Time, bool) {
 
 // Unescape undoes what Subject does to an id.
 var Unescape = unescape
+
+// Bury puts a timer with the dead ones, always under the same revision.
+func Bury(ctx context.Context, t *Timers, timer Timer, reason string) error {
+	return t.bury(ctx, timer, "1000000000-0123456789abcdef", errors.New(reason))
+}
