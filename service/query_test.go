@@ -184,7 +184,7 @@ func TestQueryNotBeforeIsChecked(t *testing.T) {
 		Wait: func(context.Context, eventstore.Revision) error { return nil },
 	}))
 	for _, value := range []string{"soon", "-1", "1.5", "AQ", "AQAB", strings.Repeat("A", 5000), "18446744073709551616"} {
-		answer := h.raw(t, "cash.query.totals", `{"Till":""}`, nats.Header{"Hw-Not-Before": {value}})
+		answer := h.raw(t, "cash.query.ask.totals", `{"Till":""}`, nats.Header{"Hw-Not-Before": {value}})
 		if answer.Header.Get("Nats-Service-Error-Code") != "400" || len(answer.Data) > 2000 {
 			t.Errorf("%s: %v %s", value, answer.Header, answer.Data)
 		}
@@ -195,7 +195,7 @@ func TestQueryNotBeforeIsChecked(t *testing.T) {
 // it.
 func TestQueriesBesideTheLog(t *testing.T) {
 	t.Parallel()
-	svc := startService(t, service.Config{Service: strings.Repeat("x", 64)}, on(newHouse(t)))
+	svc := startService(t, service.Config{Service: "cash", Log: "cash"}, on(newHouse(t)))
 	name := svc.Config().Service
 	r, err := service.Respond(t.Context(), svc.Conn(), name, []service.Endpoint{
 		service.Query(func(context.Context, Totals) (int, error) { return 5, nil }, nil),

@@ -150,11 +150,8 @@ func (w *wishes) checkNames(answers bool) error {
 			}
 		}
 	}
-	switch {
-	case answers && len(*w.services) > 1:
+	if answers && len(*w.services) > 1 {
 		return wrongUsage(w.flags, "a user who is command answers for one service; -service names %d", len(*w.services))
-	case w.log != "" && slices.Contains(*w.services, w.log):
-		return wrongUsage(w.flags, "log and service are both %q: queries of the service would be stored in the log; give them different names", w.log)
 	}
 	return nil
 }

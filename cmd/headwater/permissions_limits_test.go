@@ -26,7 +26,7 @@ func TestAnswersSentToLog(t *testing.T) {
 		{"projection -log shop", "$JS.API.STREAM.INFO.shop", true},
 		{"operator -log shop", "$JS.API.STREAM.LIST", true},
 		{"client -service orders", sendOrder, false},
-		{"client -service orders", "orders.query.nothing", false},
+		{"client -service orders", "orders.query.ask.nothing", false},
 		{"live -log shop", openLog, false},
 	}
 	var configs []string

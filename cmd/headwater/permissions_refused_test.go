@@ -28,7 +28,7 @@ var forToPublish = []string{
 
 var forToSubscribe = []string{
 	">", "*", "shop.>", "shop.*.*", "shop.order.1", "live.>", "live.other.>", "_INBOX_somebody.>", "$JS.API.>", "$JS.ACK.>", "$KV.>", "$SYS.>",
-	"orders.>", "orders.command.order.place", "orders.query.count", "other.command.*.*", "timers.>",
+	"orders.>", "orders.command.order.place", "orders.query.ask.count", "other.command.*.*", "timers.>",
 }
 
 // What one role may do and others may not.
@@ -163,7 +163,7 @@ func TestErrorsBeyondRoles(t *testing.T) {
 				_, err = service.Ask[int](ctx, c, howMany{}, nil)
 			}
 			return err
-		}, "orders.query.count"},
+		}, "orders.query.ask.count"},
 	}
 	var configs []string
 	for _, trial := range trials {

@@ -41,7 +41,7 @@ func (g *grant) serves(service string, kinds []string) {
 	for _, kind := range orAny(kinds) {
 		g.toSubscribe(service+".command."+kind+".*"+group, "take commands, with the service's other instances")
 	}
-	g.toSubscribe(service+".query.*"+group, "take queries, with the service's other instances")
+	g.toSubscribe(service+".query.ask.*"+group, "take queries, with the service's other instances")
 	g.toSubscribe("$SRV.>", "be found by tools")
 	g.answers = true
 }
@@ -107,7 +107,7 @@ func (g *grant) client(w *wishes) {
 			g.toPublish(service+".command."+command, "send commands")
 		}
 		for _, query := range queries {
-			g.toPublish(service+".query."+query, "ask")
+			g.toPublish(service+".query.ask."+query, "ask")
 		}
 	}
 	g.hears(w)

@@ -97,7 +97,6 @@ func TestPermissionsCommandLine(t *testing.T) {
 		"client -service orders -inbox _I.>":       `-inbox "_I.>" is not a prefix`,
 		"client -service orders -inbox _INBOX.a":   `-inbox "_INBOX.a" is not a prefix`,
 		"command -log shop -service a -service b":  "a user who is command answers for one service; -service names 2",
-		"command -log shop -service shop":          `log and service are both "shop": queries of the service would be stored in the log`,
 		"process -log shop -service a -bucket a.b": `-bucket "a.b" is not a name`,
 		"process -log shop -service a -timers #":   `-timers "#" is not a name`,
 	} {

@@ -266,7 +266,7 @@ func (r run) requests(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const command, query = "cash.command.till.pay", "cash.query.probe"
+	const command, query = "cash.command.till.pay", "cash.query.ask.probe"
 	front := nats.Header{"Hw-Aggregate-Id": {"front"}}
 	ask(command, `{"Amount":1}`, front)
 	ask(command, `{"Amount":2}`, front)
@@ -307,18 +307,18 @@ func (r run) requests(t *testing.T) {
 	<-answers
 	<-answers
 	wantFigures(t, r.registry, "request_", map[string]float64{
-		"request_duration_seconds{endpoint=cash.command.till.pay,outcome=ok}":          2,
-		"request_duration_seconds{endpoint=cash.command.till.pay,outcome=rejected}":    1,
-		"request_duration_seconds{endpoint=cash.command.till.pay,outcome=conflict}":    1,
-		"request_duration_seconds{endpoint=cash.command.till.pay,outcome=bad-request}": 2,
-		"request_duration_seconds{endpoint=cash.command.till.pay,outcome=too-large}":   1,
-		"request_duration_seconds{endpoint=cash.query.probe,outcome=ok}":               3,
-		"request_duration_seconds{endpoint=cash.query.probe,outcome=not-found}":        1,
-		"request_duration_seconds{endpoint=cash.query.probe,outcome=internal}":         1,
-		"request_duration_seconds{endpoint=cash.query.probe,outcome=unavailable}":      3,
-		"request_duration_seconds{endpoint=cash.query.probe,outcome=outcome-unknown}":  1,
-		"request_duration_seconds{endpoint=cash.query.probe,outcome=behind}":           1,
-		"request_duration_seconds{endpoint=cash.query.probe,outcome=parked}":           1,
-		"request_duration_seconds{endpoint=cash.query.probe,outcome=stopped}":          1,
+		"request_duration_seconds{endpoint=cash.command.till.pay,outcome=ok}":             2,
+		"request_duration_seconds{endpoint=cash.command.till.pay,outcome=rejected}":       1,
+		"request_duration_seconds{endpoint=cash.command.till.pay,outcome=conflict}":       1,
+		"request_duration_seconds{endpoint=cash.command.till.pay,outcome=bad-request}":    2,
+		"request_duration_seconds{endpoint=cash.command.till.pay,outcome=too-large}":      1,
+		"request_duration_seconds{endpoint=cash.query.ask.probe,outcome=ok}":              3,
+		"request_duration_seconds{endpoint=cash.query.ask.probe,outcome=not-found}":       1,
+		"request_duration_seconds{endpoint=cash.query.ask.probe,outcome=internal}":        1,
+		"request_duration_seconds{endpoint=cash.query.ask.probe,outcome=unavailable}":     3,
+		"request_duration_seconds{endpoint=cash.query.ask.probe,outcome=outcome-unknown}": 1,
+		"request_duration_seconds{endpoint=cash.query.ask.probe,outcome=behind}":          1,
+		"request_duration_seconds{endpoint=cash.query.ask.probe,outcome=parked}":          1,
+		"request_duration_seconds{endpoint=cash.query.ask.probe,outcome=stopped}":         1,
 	})
 }
