@@ -34,6 +34,12 @@ type Config struct {
 	// CredentialsFile has a user's JWT and seed.
 	CredentialsFile string `env:"NATS_CREDS"`
 
+	// InboxPrefix is what the subjects begin with to which the process is answered: one
+	// token that begins with '_', such as "_INBOX_orders". Users who have a prefix each,
+	// and may subscribe to that alone, cannot read each other's answers. Default:
+	// "_INBOX".
+	InboxPrefix string `env:"NATS_INBOX_PREFIX"`
+
 	// CAFile has the certificates, in PEM, that sign those of the servers. With it,
 	// or a certificate, connections use TLS. Default: those of the system.
 	CAFile string `env:"NATS_CA"`

@@ -197,6 +197,9 @@ func (c *Config) checkNames(wrong *mistakes) {
 	if c.Log != "" && c.Log != clean(c.Log, "-_", 64) {
 		wrong.add("HEADWATER_LOG", word)
 	}
+	if prefix, ok := strings.CutPrefix(c.InboxPrefix, "_"); c.InboxPrefix != "" && (!ok || prefix == "" || prefix != clean(prefix, "-_", 64)) {
+		wrong.add("NATS_INBOX_PREFIX", "is not '_' and then 1 to 64 letters, digits, '-' and '_'")
+	}
 	if c.HealthAddress == "" {
 		return
 	}

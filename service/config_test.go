@@ -24,7 +24,7 @@ type variables = map[string]string
 
 func TestFromEnv(t *testing.T) {
 	for key, value := range (variables{
-		"NATS_SERVERS": "nats://a:4222, b", "NATS_USER": "ann", "NATS_PASSWORD": "hunter2",
+		"NATS_SERVERS": "nats://a:4222, b", "NATS_USER": "ann", "NATS_PASSWORD": "hunter2", "NATS_INBOX_PREFIX": "_INBOX_orders",
 		"HEADWATER_SERVICE": "orders", "HEADWATER_INSTANCE": "orders-0.eu", "HEADWATER_LOG": "shop",
 		"HEADWATER_REPLICAS": "3", "HEADWATER_ACK_WAIT": "2s", "HEADWATER_MAX_ACK_PENDING": "64",
 		"HEADWATER_HEALTH": ":8080", "HEADWATER_SHUTDOWN_TIMEOUT": "1m", "HEADWATER_DATA": "",
@@ -35,7 +35,7 @@ func TestFromEnv(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(c.Servers, []string{"nats://a:4222", "nats://b"}) || c.User != "ann" {
+	if !slices.Equal(c.Servers, []string{"nats://a:4222", "nats://b"}) || c.User != "ann" || c.InboxPrefix != "_INBOX_orders" {
 		t.Errorf("got %v", c)
 	}
 	if c.Service != "orders" || c.Instance != "orders-0.eu" || c.Log != "shop" || c.Replicas != 3 || c.DataDir != "" {
@@ -105,9 +105,11 @@ func TestConfigMistakes(t *testing.T) {
 			[]string{"HEADWATER_REPLICAS", "HEADWATER_ACK_WAIT", "HEADWATER_MAX_ACK_PENDING", "HEADWATER_SHUTDOWN_TIMEOUT"},
 		},
 		"names": {
-			variables{"HEADWATER_SERVICE": "a b", "HEADWATER_INSTANCE": "a/b", "HEADWATER_LOG": "a.b", "HEADWATER_HEALTH": "8080"},
-			[]string{"HEADWATER_SERVICE", "HEADWATER_INSTANCE", "HEADWATER_LOG", "HEADWATER_HEALTH"},
+			variables{"HEADWATER_SERVICE": "a b", "HEADWATER_INSTANCE": "a/b", "HEADWATER_LOG": "a.b", "NATS_INBOX_PREFIX": "_a.b", "HEADWATER_HEALTH": "8080"},
+			[]string{"HEADWATER_SERVICE", "HEADWATER_INSTANCE", "HEADWATER_LOG", "NATS_INBOX_PREFIX", "HEADWATER_HEALTH"},
 		},
+		"an inbox that no service answers to": {variables{"NATS_INBOX_PREFIX": "inbox"}, []string{"NATS_INBOX_PREFIX"}},
+		"no inbox":                            {variables{"NATS_INBOX_PREFIX": "_"}, []string{"NATS_INBOX_PREFIX"}},
 		"folders": {
 			variables{"HEADWATER_DATA": nothing, "HEADWATER_HIGH_WATER": nothing},
 			[]string{"HEADWATER_DATA", "HEADWATER_HIGH_WATER"},

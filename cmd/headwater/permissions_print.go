@@ -93,8 +93,8 @@ func printSubjects(w io.Writer, verb string, list []permission) {
 
 func inboxAdvice(inbox string) string {
 	if inbox != sharedInbox {
-		return fmt.Sprintf(`# Its program connects with nats.CustomInboxPrefix(%q), which may be among
-# service.Options.NATS; 'headwater' takes -inbox %[1]s.
+		return fmt.Sprintf(`# Its program connects with nats.CustomInboxPrefix(%q), as a service does with the
+# variable NATS_INBOX_PREFIX; 'headwater' takes -inbox %[1]s.
 `, inbox)
 	}
 	return `# Users with the same inbox can read each other's answers: give each one a prefix
