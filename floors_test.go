@@ -30,6 +30,7 @@ var floors = map[string][]string{
 	"embedded":             {"internal/lock"},
 	"cmd/headwater":        {"embedded", "eventstore", "internal/lock", "internal/terminal"},
 	"service":              {"aggregate", "embedded", "eventstore", "internal/lock", "internal/pages", "internal/state", "projection", "snapshot"},
+	"service/timer":        {"eventstore"},
 	"testutil":             {"aggregate", "embedded", "eventstore", "internal/lock", "internal/pages", "internal/state", "snapshot"},
 }
 
@@ -54,7 +55,7 @@ func TestFloors(t *testing.T) {
 
 func TestEngineIsLight(t *testing.T) {
 	t.Parallel()
-	for _, pkg := range []string{"eventstore", "snapshot", "aggregate", "projection", "projection/replay"} {
+	for _, pkg := range []string{"eventstore", "snapshot", "aggregate", "projection", "projection/replay", "service/timer"} {
 		for _, dep := range dependencies(t, pkg) {
 			if pkg == "eventstore" && strings.HasPrefix(dep, "go.etcd.io/bbolt") {
 				t.Errorf("%s depends on %s, which is for package snapshot", pkg, dep)

@@ -153,7 +153,7 @@ func Ask[R any](ctx context.Context, c *Client, query Typed, opts *AskOptions) (
 		opts = &AskOptions{}
 	}
 	var result R
-	r, err := c.newAsking(ctx, "query."+query.RequestType(), query, opts.Metadata)
+	r, err := c.newAsking(ctx, queryRoot+query.RequestType(), query, opts.Metadata)
 	if err != nil {
 		return result, err
 	}

@@ -109,4 +109,6 @@ func (e *endpoint) stats() *micro.EndpointStats {
 }
 
 // name is the endpoint's name for tools, which may have no '.'.
-func (e *endpoint) name() string { return strings.ReplaceAll(e.Endpoint.subject, ".", "-") }
+func (e *endpoint) name() string {
+	return strings.ReplaceAll(strings.Replace(e.Endpoint.subject, queryRoot, "query.", 1), ".", "-")
+}

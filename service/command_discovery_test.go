@@ -83,7 +83,7 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("got %+v", i)
 		}
 		last := i.Endpoints[3]
-		if last.Name != "query-totals" || last.Subject != "cash.query.totals" || last.QueueGroup != "q" || last.Metadata["schema"] != "Totals/1" {
+		if last.Name != "query-totals" || last.Subject != "cash.query.ask.totals" || last.QueueGroup != "q" || last.Metadata["schema"] != "Totals/1" {
 			t.Errorf("got %+v", last)
 		}
 		s := tell[stats](t, h, "$SRV.STATS.cash."+id, 1)[0]

@@ -34,6 +34,12 @@ type Config struct {
 	// CredentialsFile has a user's JWT and seed.
 	CredentialsFile string `env:"NATS_CREDS"`
 
+	// InboxPrefix is what the subjects begin with to which the process is answered: one
+	// token that begins with '_', such as "_INBOX_orders". Users who have a prefix each,
+	// and may subscribe to that alone, cannot read each other's answers. Default:
+	// "_INBOX".
+	InboxPrefix string `env:"NATS_INBOX_PREFIX"`
+
 	// CAFile has the certificates, in PEM, that sign those of the servers. With it,
 	// or a certificate, connections use TLS. Default: those of the system.
 	CAFile string `env:"NATS_CA"`
@@ -48,9 +54,7 @@ type Config struct {
 	// Instance is what tells the process from others of the service: 1 to 128
 	// letters, digits, '.', '-' and '_'. Default: the name of the host.
 	Instance string `env:"HEADWATER_INSTANCE"`
-	// Log is the name of the log, which is not that of a service on its servers:
-	// queries to it would be messages in the log. Default: the service's name and
-	// "-log".
+	// Log is the name of the log. Default: the service's name and "-log".
 	Log string `env:"HEADWATER_LOG"`
 	// Replicas is on how many nodes the log is stored if it is created: 1, which is
 	// the default, 3 or 5.

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -198,8 +197,8 @@ func (c *Config) checkNames(wrong *mistakes) {
 	if c.Log != "" && c.Log != clean(c.Log, "-_", 64) {
 		wrong.add("HEADWATER_LOG", word)
 	}
-	if c.Log != "" && c.Log == cmp.Or(c.Service, programName()) {
-		wrong.add("HEADWATER_LOG", "is the service's name: queries to it would be messages in the log")
+	if prefix, ok := strings.CutPrefix(c.InboxPrefix, "_"); c.InboxPrefix != "" && (!ok || prefix == "" || prefix != clean(prefix, "-_", 64)) {
+		wrong.add("NATS_INBOX_PREFIX", "is not '_' and then 1 to 64 letters, digits, '-' and '_'")
 	}
 	if c.HealthAddress == "" {
 		return

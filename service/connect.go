@@ -92,6 +92,9 @@ func (s *Service) natsOptions() ([]nats.Option, error) {
 		return nil, err
 	}
 	opts = append(opts, secure...)
+	if c.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(c.InboxPrefix))
+	}
 	opts = append(opts, s.opts.NATS...)
 	return append(opts, s.conn.options()...), nil
 }

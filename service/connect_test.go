@@ -237,13 +237,16 @@ func TestConnected(t *testing.T) {
 	w := newWatcher()
 	svc := startService(t, service.Config{
 		Servers: []string{address(s)}, User: "ann", Password: service.NewSecret("right"),
-		CAFile: ca.file, CertFile: cert, KeyFile: key, Service: "orders", Instance: "orders-1", Log: "shop",
+		CAFile: ca.file, CertFile: cert, KeyFile: key, Service: "orders", Instance: "orders-1", Log: "shop", InboxPrefix: "_INBOX_orders",
 	}, w.options())
 	if _, err := svc.Conn().TLSConnectionState(); err != nil {
 		t.Error(err)
 	}
 	if name := svc.Conn().Opts.Name; name != "orders/orders-1" {
 		t.Errorf("the connection is named %q", name)
+	}
+	if inbox := svc.Conn().NewInbox(); !strings.HasPrefix(inbox, "_INBOX_orders.") {
+		t.Errorf("it is answered at %s", inbox)
 	}
 	if got := w.await(t, service.Connected); !strings.Contains(got.Server, address(s)) {
 		t.Errorf("connected to %+v", got)

@@ -20,6 +20,10 @@
 //	at, err := shop.Execute(ctx, "42", Place{Customer: "ann"}, nil)
 //	open, err := service.Ask[[]Order](ctx, shop, OpenOrders{}, &service.AskOptions{NotBefore: at})
 //
+// What the context says of a request goes with it, see [eventstore.WithMetadata]: the
+// commands that a process manager sends with the context of its handler say which
+// event led to them.
+//
 // # Guarantees
 //
 // However often a command is sent, by the client after an answer that was lost or
@@ -41,15 +45,15 @@
 // # Subjects and permissions
 //
 // Commands are sent to <service>.command.<kind>.<command>, queries to
-// <service>.query.<query>, with the JSON of the command or query. What is about the
+// <service>.query.ask.<query>, with the JSON of the command or query. What is about the
 // request stands in headers; docs of their names are at [Handle] and [Query]. So
 // a client needs the permission to publish to the subjects of what it may do, and to
 // subscribe to its inbox; a service, to subscribe to <service>.command.> and
 // <service>.query.> in the queue group "q", to subscribe to $SRV.>, and to publish
 // to inboxes, for which allow_responses is enough.
 //
-// A service must not have the name of a log on the same servers: a query's subject would
-// be that of a commit, and the query a message in the log, which is then damaged.
+// The subjects of a log named x begin with "x." too. So give services other names than
+// logs: a permission that is meant for the one would be for the other too.
 //
 // A service answers only to a reply subject that begins with '_', as inboxes do.
 // Otherwise whoever may ask could let the service write where only the service may,
@@ -65,6 +69,10 @@
 // "nats micro ls", info, stats and ping. The package does not use micro's own service,
 // which has one request of an endpoint in hand at a time and does not wait for those
 // in hand when it is stopped.
+//
+// Package service/metrics counts for Prometheus what a service does, and package
+// service/tracing follows it with OpenTelemetry. Only programs that import them link
+// those. [Options.Metrics] serves the first beside the health endpoints.
 //
 // # Limits
 //

@@ -8,6 +8,11 @@ import (
 	"github.com/headwater-go/headwater/eventstore"
 )
 
+// queryRoot is what the subjects of queries begin with, after the service. They have
+// four tokens: with three they would be those of commits, if a log has the service's name,
+// and the log would store the queries.
+const queryRoot = "query.ask."
+
 // QueryOptions are what a query may be answered with. The zero value of each field is
 // its default.
 type QueryOptions struct {
@@ -40,7 +45,7 @@ func Query[Q Typed, R any](answer func(ctx context.Context, query Q) (R, error),
 	var zero Q
 	name := zero.RequestType()
 	return Endpoint{
-		subject: "query." + name, metadata: opts.Metadata, wrong: checkWord("query", name),
+		subject: queryRoot + name, metadata: opts.Metadata, wrong: checkWord("query", name),
 		answer: func(ctx context.Context, r *request) ([]byte, error) {
 			var query Q
 			if err := decodeStrictly(r.msg.Data, &query); err != nil {

@@ -34,7 +34,7 @@ func listLogs(ctx context.Context, c console, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, o.Close()) }()
-	infos, err := logInfos(ctx, o.js)
+	infos, err := logInfos(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,10 @@
 // environment variable NATS_URL); -log NAME says which one, where there are
 // several.
 //
+// A server with users permits each of them what its role needs: 'headwater
+// permissions' prints that. A user in the URL is who the program is itself, and
+// -inbox the prefix of the subjects on which it may get answers.
+//
 // What a log holds was written by somebody else. Text for people has names,
 // types and data that could disturb a terminal quoted, as Go writes strings.
 // With -json each line is a JSON value, for programs.
@@ -48,6 +52,7 @@ Commands:
     import         append CloudEvents to a log
     verify         check a whole log for damage
     projections    list the consumers of a log, and how far each is
+    permissions    print the permissions that a user of a server needs
 
 'headwater COMMAND -h' tells more about one. The log is in a folder (-data DIR)
 or on a running server (-server URL, or the environment variable NATS_URL).
@@ -66,6 +71,7 @@ Examples:
     headwater export -data orders-data | headwater import -log copy -data copy-data
     headwater verify -data orders-data
     headwater projections -data orders-data
+    headwater permissions projection -log shop
 `
 
 // console is what a command reads, where it writes what it was asked for, and
@@ -85,6 +91,7 @@ var commands = map[string]func(context.Context, console, []string) error{
 	"import":      importEvents,
 	"verify":      verify,
 	"projections": listProjections,
+	"permissions": printPermissions,
 }
 
 func main() {

@@ -143,6 +143,7 @@ func TestHelp(t *testing.T) {
 	} {
 		requireContains(t, succeed(t, args...), "Usage:", "Examples:\n\n    headwater ", "-data")
 	}
+	requireContains(t, succeed(t, "permissions", "-h"), "Usage:", "Examples:\n\n    headwater ", "-service")
 }
 
 func TestWrongCommandLine(t *testing.T) {

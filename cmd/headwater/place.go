@@ -22,6 +22,7 @@ import (
 type place struct {
 	flags     *flag.FlagSet
 	data, url string
+	inbox     string
 	log       string
 }
 
@@ -30,6 +31,7 @@ func serverFlags(fs *flag.FlagSet) *place {
 	p := &place{flags: fs}
 	fs.StringVar(&p.data, "data", "", "the `folder` of the log, which no other process has open")
 	fs.StringVar(&p.url, "server", "", "the `URL` of a running server (default $NATS_URL)")
+	fs.StringVar(&p.inbox, "inbox", "", "the `prefix` of the subjects on which the server permits answers to the user in the URL (default _INBOX)")
 	return p
 }
 
@@ -47,6 +49,7 @@ type opened struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	log    *eventstore.Store
+	denied chan error // what the server did not permit, if that was noticed
 }
 
 // Close ends the connection, and the server where it is in this process.
@@ -77,7 +80,7 @@ func (p *place) open(ctx context.Context, create bool, opts *eventstore.Options)
 	if err != nil {
 		return nil, err
 	}
-	name, err := p.choose(ctx, o.js, create)
+	name, err := p.choose(ctx, o, create)
 	if err == nil {
 		o.log, err = eventstore.Open(ctx, o.nc, name, opts)
 	}
@@ -92,10 +95,10 @@ func (p *place) connect(ctx context.Context, create bool) (*opened, error) {
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	o := &opened{}
+	o := &opened{denied: make(chan error, 1)}
 	var err error
 	if p.data == "" {
-		o.nc, err = dial(p.address())
+		o.nc, err = dial(p.address(), p.inbox, o.denied)
 	} else {
 		o.server, o.nc, err = start(ctx, p.data, create)
 	}
@@ -120,6 +123,8 @@ func (p *place) check() error {
 	switch {
 	case p.data != "" && p.url != "":
 		return wrongUsage(p.flags, "-data and -server are two places; name one of them")
+	case p.inbox != "" && !inboxes.MatchString(p.inbox):
+		return wrongUsage(p.flags, "-inbox %q is not %s", p.inbox, inboxWanted)
 	case p.data == "" && p.address() == "":
 		return wrongUsage(p.flags, "where is the log? Name its folder with -data, or its server with -server or NATS_URL")
 	}
@@ -159,18 +164,21 @@ func hasLogs(dir string) error {
 }
 
 // choose returns the name of the log: the one that is named, or the only one.
-func (p *place) choose(ctx context.Context, js jetstream.JetStream, create bool) (string, error) {
+func (p *place) choose(ctx context.Context, o *opened, create bool) (string, error) {
 	if p.log != "" && create {
 		return p.log, nil
 	}
 	if p.log != "" {
 		// Not from the list: a user may have the right to see this log only.
-		_, err := js.Stream(ctx, p.log)
+		err := o.ask(ctx, func(ctx context.Context) error {
+			_, err := o.js.Stream(ctx, p.log)
+			return err
+		})
 		if !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return p.log, err
 		}
 	}
-	names, err := logNames(ctx, js)
+	names, err := logNames(ctx, o)
 	switch {
 	case err != nil:
 		return "", err
@@ -197,8 +205,8 @@ func among(names []string) string {
 	return "there are: " + strings.Join(quoted, ", ")
 }
 
-func logNames(ctx context.Context, js jetstream.JetStream) (names []string, err error) {
-	infos, err := logInfos(ctx, js)
+func logNames(ctx context.Context, o *opened) (names []string, err error) {
+	infos, err := logInfos(ctx, o)
 	for _, info := range infos {
 		names = append(names, info.Config.Name)
 	}
@@ -207,18 +215,41 @@ func logNames(ctx context.Context, js jetstream.JetStream) (names []string, err 
 
 // logInfos returns what the server says about its streams that are logs, in the
 // order of their names.
-func logInfos(ctx context.Context, js jetstream.JetStream) (logs []*jetstream.StreamInfo, err error) {
-	lister := js.ListStreams(ctx)
-	for info := range lister.Info() {
-		if info.Config.Metadata["headwater"] != "" {
-			logs = append(logs, info)
+func logInfos(ctx context.Context, o *opened) (logs []*jetstream.StreamInfo, err error) {
+	err = o.ask(ctx, func(ctx context.Context) error {
+		lister := o.js.ListStreams(ctx)
+		for info := range lister.Info() {
+			if info.Config.Metadata["headwater"] != "" {
+				logs = append(logs, info)
+			}
 		}
-	}
-	if err := lister.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		return lister.Err()
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
 		return nil, fmt.Errorf("list the logs of the server: %w", err)
 	}
 	slices.SortFunc(logs, func(a, b *jetstream.StreamInfo) int {
 		return strings.Compare(a.Config.Name, b.Config.Name)
 	})
 	return logs, nil
+}
+
+// ask makes requests to JetStream. The server answers nothing to one that it does not
+// permit, and tells only the connection: then ask returns an [eventstore.DeniedError]
+// at once.
+func (o *opened) ask(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case err := <-o.denied:
+			cancel(&eventstore.DeniedError{Reason: err})
+		case <-ctx.Done():
+		}
+	}()
+	err := f(ctx)
+	if denied := context.Cause(ctx); err != nil && errors.Is(denied, eventstore.ErrDenied) {
+		return denied
+	}
+	return err
 }

@@ -49,11 +49,11 @@ func listProjections(ctx context.Context, c console, args []string) (err error) 
 		return err
 	}
 	defer func() { err = errors.Join(err, o.Close()) }()
-	name, err := where.choose(ctx, o.js, false)
+	name, err := where.choose(ctx, o, false)
 	if err != nil {
 		return err
 	}
-	infos, err := durables(ctx, o.js, name)
+	infos, err := durables(ctx, o, name)
 	if err != nil {
 		return err
 	}
@@ -71,18 +71,21 @@ func listProjections(ctx context.Context, c console, args []string) (err error) 
 }
 
 // durables returns the durable consumers of a log, in the order of their names.
-func durables(ctx context.Context, js jetstream.JetStream, log string) (list []*jetstream.ConsumerInfo, err error) {
-	stream, err := js.Stream(ctx, log)
-	if err != nil {
-		return nil, fmt.Errorf("log %s: %w", log, err)
-	}
-	lister := stream.ListConsumers(ctx)
-	for info := range lister.Info() {
-		if info.Config.Durable != "" {
-			list = append(list, info)
+func durables(ctx context.Context, o *opened, log string) (list []*jetstream.ConsumerInfo, err error) {
+	err = o.ask(ctx, func(ctx context.Context) error {
+		stream, err := o.js.Stream(ctx, log)
+		if err != nil {
+			return err
 		}
-	}
-	if err := lister.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
+		lister := stream.ListConsumers(ctx)
+		for info := range lister.Info() {
+			if info.Config.Durable != "" {
+				list = append(list, info)
+			}
+		}
+		return lister.Err()
+	})
+	if err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
 		return nil, fmt.Errorf("list the consumers of log %s: %w", log, err)
 	}
 	slices.SortFunc(list, func(a, b *jetstream.ConsumerInfo) int { return cmp.Compare(a.Name, b.Name) })

@@ -13,9 +13,20 @@ import (
 var quiet = nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
 
 // dial connects to a server. A user, password or token in its URL stays out of
-// the error.
-func dial(address string) (*nats.Conn, error) {
-	nc, err := nats.Connect(address, nats.Name("headwater"), quiet)
+// the error. What the server does not permit goes to denied, if there is room.
+func dial(address, inbox string, denied chan<- error) (*nats.Conn, error) {
+	opts := []nats.Option{nats.Name("headwater"), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		if errors.Is(err, nats.ErrPermissionViolation) {
+			select {
+			case denied <- err:
+			default:
+			}
+		}
+	})}
+	if inbox != "" {
+		opts = append(opts, nats.CustomInboxPrefix(inbox))
+	}
+	nc, err := nats.Connect(address, opts...)
 	if err == nil {
 		return nc, nil
 	}

@@ -94,11 +94,11 @@ func TestRequestOutcomes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := answer.Request("cash.query.sum", []byte("{}"), patience); err != nil {
+		if _, err := answer.Request("cash.query.ask.sum", []byte("{}"), patience); err != nil {
 			t.Error(err)
 		}
 		answer.Close()
-		span := spans.one(t, "cash.query.sum")
+		span := spans.one(t, "cash.query.ask.sum")
 		wrong := name
 		if row.err == nil {
 			wrong = ""

@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A line is how a process of a test is connected: it cuts the connections.
-type line struct {
+// A wire is how a process of a test is connected: it cuts the connections.
+type wire struct {
 	mu       sync.Mutex
 	cut      bool // there are none, until it is mended
 	conns    map[net.Conn]bool
@@ -23,10 +23,10 @@ type line struct {
 	interval func() (left int) // between them
 }
 
-var errCut = errors.New("the line is cut")
+var errCut = errors.New("the wire is cut")
 
 // Dial is that of a [nats.CustomDialer].
-func (l *line) Dial(network, address string) (net.Conn, error) {
+func (l *wire) Dial(network, address string) (net.Conn, error) {
 	inner, err := net.DialTimeout(network, address, patience)
 	if err != nil {
 		return nil, err
@@ -43,7 +43,7 @@ func (l *line) Dial(network, address string) (net.Conn, error) {
 }
 
 // sever cuts the connections, and lets none be made.
-func (l *line) sever() {
+func (l *wire) sever() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cut = true
@@ -53,14 +53,14 @@ func (l *line) sever() {
 	clear(l.conns)
 }
 
-func (l *line) mend() {
+func (l *wire) mend() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cut = false
 }
 
 // lose loses the next of the server's answers that has some text in it.
-func (l *line) lose(text string) (lost <-chan struct{}) {
+func (l *wire) lose(text string) (lost <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.losing, l.lost = []byte(text), make(chan struct{})
@@ -69,11 +69,11 @@ func (l *line) lose(text string) (lost <-chan struct{}) {
 
 type lineConn struct {
 	net.Conn
-	line *line
+	wire *wire
 }
 
 func (c *lineConn) Write(data []byte) (int, error) {
-	if c.line.passes(len(data)) {
+	if c.wire.passes(len(data)) {
 		return c.Conn.Write(data)
 	}
 	// Some of it goes on.
@@ -83,13 +83,13 @@ func (c *lineConn) Write(data []byte) (int, error) {
 
 func (c *lineConn) Read(data []byte) (int, error) {
 	n, err := c.Conn.Read(data)
-	if err == nil && (c.line.loses(data[:n]) || !c.line.passes(n)) {
+	if err == nil && (c.wire.loses(data[:n]) || !c.wire.passes(n)) {
 		return 0, errors.Join(errCut, c.Conn.Close())
 	}
 	return n, err
 }
 
-func (l *line) loses(data []byte) bool {
+func (l *wire) loses(data []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.losing == nil || !bytes.Contains(data, l.losing) {
@@ -101,7 +101,7 @@ func (l *line) loses(data []byte) bool {
 }
 
 // passes reports whether so many bytes pass, or the connection is cut at random.
-func (l *line) passes(n int) bool {
+func (l *wire) passes(n int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.interval == nil {
@@ -114,7 +114,7 @@ func (l *line) passes(n int) bool {
 	return false
 }
 
-// listening starts a server that can be reached over a line.
+// listening starts a server that can be reached over a wire.
 func listening(t testing.TB) *embedded.Server {
 	t.Helper()
 	s, err := embedded.Start(t.Context(), t.TempDir(), &embedded.Options{Relaxed: true, Listen: "127.0.0.1:0"})
@@ -129,11 +129,11 @@ func listening(t testing.TB) *embedded.Server {
 	return s
 }
 
-// over connects over a line of its own.
-func over(t testing.TB, url string) (*nats.Conn, *line) {
+// over connects over a wire of its own.
+func over(t testing.TB, url string) (*nats.Conn, *wire) {
 	t.Helper()
-	l := &line{conns: make(map[net.Conn]bool)}
-	nc, err := nats.Connect(url, nats.SetCustomDialer(l), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0))
+	l := &wire{conns: make(map[net.Conn]bool)}
+	nc, err := nats.Connect(url, nats.SetCustomDialer(l), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}
