@@ -20,8 +20,9 @@ type ExecuteOptions struct {
 	// then. Default: a new id.
 	CommandID string
 	// Version is the version that the aggregate must have, one that somebody has seen
-	// for example; if it has another, a [eventstore.ConflictError] is returned. What
-	// was applied before, by its CommandID, is answered all the same. Default: any.
+	// for example; if it has another, an [eventstore.ConflictError] is returned. What
+	// was applied before, by its CommandID, is answered all the same, if it is
+	// remembered or was executed with this Version, however long ago. Default: any.
 	Version uint64
 	// Time is when it happened; default: now.
 	Time time.Time
@@ -55,8 +56,9 @@ func (e *RejectedError) Unwrap() error { return e.Err }
 // the last one; where it does not come to an append, the log is asked.
 //
 // A refusal is a [RejectedError]. The other errors are those of
-// [eventstore.Store.Read] and [eventstore.Store.Append]; a
-// [eventstore.ConflictError] only after as many attempts as the options allow.
+// [eventstore.Store.Read] and [eventstore.Store.Append]; an
+// [eventstore.ConflictError] at once where the Version is another one, and
+// otherwise only after as many attempts as the options allow.
 // After any of them the state and revision returned are zero. After a
 // [eventstore.UnknownOutcomeError] execute the command again with its CommitID
 // as CommandID: it is then applied once.
@@ -88,6 +90,16 @@ func (r *Repository[S, E]) execute(ctx context.Context, id string, command Comma
 	for attempt := 1; ; attempt++ {
 		if version, ok := l.find(opts.CommandID); ok {
 			return e.answerAgain(ctx, l, version)
+		}
+		if opts.Version > 0 && l.at.Version != opts.Version {
+			if !cached {
+				return e.elsewhere(ctx, l)
+			}
+			cached, attempt = false, attempt-1
+			if _, err := e.refresh(ctx, &l); err != nil {
+				return state, at, err
+			}
+			continue
 		}
 		next, err := e.decide(ctx, l)
 		if nothing := err == nil && next.at.Position == l.at.Position; nothing || errors.As(err, new(*RejectedError)) {
@@ -121,6 +133,7 @@ func (r *Repository[S, E]) execute(ctx context.Context, id string, command Comma
 			cached, attempt = false, attempt-1
 		case attempt >= r.attempts:
 			return state, at, fmt.Errorf("gave up after %d attempts: %w", attempt, err)
+		case opts.Version > 0: // it is over, unless it was this command that was faster
 		default:
 			if err := pause(ctx, attempt, err); err != nil {
 				return state, at, err
@@ -200,6 +213,38 @@ func (e *execution[S, E]) answerAgain(ctx context.Context, l loaded[S], version 
 	}
 	l.at.Replayed = true
 	return l.state, l.at, nil
+}
+
+// elsewhere returns the error for an aggregate that is not at the version which the
+// command is for, unless the command itself is what came after that.
+func (e *execution[S, E]) elsewhere(ctx context.Context, l loaded[S]) (state S, at eventstore.Revision, err error) {
+	if e.opts.CommandID != "" && l.at.Version > e.opts.Version && !l.remembers(e.opts.Version) {
+		version, err := e.appliedAfter(ctx, e.opts.Version)
+		if err != nil {
+			return state, at, err
+		}
+		if version > 0 {
+			return e.answerAgain(ctx, l, version)
+		}
+	}
+	return state, at, &eventstore.ConflictError{
+		Stream: e.stream(e.id), Expected: eventstore.Version(e.opts.Version), Actual: l.at.Version,
+	}
+}
+
+// appliedAfter returns the version after the command, if it is the commit that follows
+// a version, and 0 if it is not.
+func (e *execution[S, E]) appliedAfter(ctx context.Context, version uint64) (after uint64, err error) {
+	for event, err := range e.store.Read(ctx, e.stream(e.id), &eventstore.ReadOptions{From: version + 1}) {
+		if err != nil {
+			return 0, err
+		}
+		if event.CommitID != e.opts.CommandID {
+			break
+		}
+		after = event.Version
+	}
+	return after, nil
 }
 
 // pause waits before the next attempt, longer each time and with jitter, so

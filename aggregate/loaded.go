@@ -62,6 +62,12 @@ func (l *loaded[S]) find(commandID string) (version uint64, ok bool) {
 	return 0, false
 }
 
+// remembers reports whether the commit that followed a version is remembered.
+func (l *loaded[S]) remembers(version uint64) bool {
+	known := l.applied.last(remembered)
+	return len(known) < remembered || known[0].Version <= version
+}
+
 // pace is what it takes to read and fold an event, as a mean that follows what
 // is measured.
 type pace struct{ nanos atomic.Int64 }

@@ -161,6 +161,11 @@ var tests = map[string]func(*testing.T, bank){
 	"a redelivered command that is forgotten":       forgotten,
 	"commands of many clients are all applied once": concurrentCommands,
 	"a command delivered to many is applied once":   concurrentRedelivery,
+	"a command for a version":                       conditional,
+	"a command for a version on an old state":       conditionalOnOldState,
+	"a command for a version is delivered again":    conditionalAgain,
+	"of commands for a version one wins":            conditionalRace,
+	"a command for a version, delivered to many":    conditionalRedelivery,
 }
 
 // execute executes where nothing may go wrong.

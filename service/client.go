@@ -65,8 +65,13 @@ type CommandOptions struct {
 	// CommandID is the command's id, see [aggregate.ExecuteOptions]. Give it where the
 	// command may be sent by somebody else again. Default: a new id.
 	CommandID string
+	// Version is the version that the aggregate must have, see
+	// [aggregate.ExecuteOptions]. Default: any.
+	Version uint64
 	// Metadata is stored with the commit: [eventstore.CorrelationID], CausationID,
-	// User, TraceParent and TraceState. Others are refused.
+	// User, TraceParent and TraceState. Others are refused. What the context has of
+	// these goes with the command as well, see [eventstore.WithMetadata]; of two with
+	// the same key this one counts.
 	Metadata map[string]string
 	// State is where the aggregate's state goes, as [json.Unmarshal] puts it there,
 	// if the service sends it. If it does not, or another, the error says so, beside
@@ -91,7 +96,7 @@ func (c *Client) Execute(ctx context.Context, id string, command Typed, opts *Co
 	if err != nil {
 		return eventstore.Revision{}, err
 	}
-	r, err := c.newAsking("command."+command.RequestType(), command, opts.Metadata)
+	r, err := c.newAsking(ctx, "command."+command.RequestType(), command, opts.Metadata)
 	if err != nil {
 		return eventstore.Revision{}, err
 	}
@@ -103,6 +108,9 @@ func (c *Client) Execute(ctx context.Context, id string, command Typed, opts *Co
 	}
 	if err := cmp.Or(setText(r.msg.Header, hdrAggregate, id), setText(r.msg.Header, hdrCommand, r.unknown.CommitID)); err != nil {
 		return eventstore.Revision{}, err
+	}
+	if opts.Version > 0 {
+		r.msg.Header[hdrVersion] = []string{strconv.FormatUint(opts.Version, 10)}
 	}
 	answer, err := r.ask(ctx)
 	if err != nil {
@@ -145,7 +153,7 @@ func Ask[R any](ctx context.Context, c *Client, query Typed, opts *AskOptions) (
 		opts = &AskOptions{}
 	}
 	var result R
-	r, err := c.newAsking("query."+query.RequestType(), query, opts.Metadata)
+	r, err := c.newAsking(ctx, "query."+query.RequestType(), query, opts.Metadata)
 	if err != nil {
 		return result, err
 	}
@@ -182,7 +190,7 @@ type asking struct {
 	last    error                           // why there is no answer yet
 }
 
-func (c *Client) newAsking(name string, body Typed, values map[string]string) (*asking, error) {
+func (c *Client) newAsking(ctx context.Context, name string, body Typed, values map[string]string) (*asking, error) {
 	data, err := json.Marshal(body)
 	if err != nil {
 		return nil, &eventstore.InvalidError{What: "request " + name, Reason: err.Error()}
@@ -191,7 +199,13 @@ func (c *Client) newAsking(name string, body Typed, values map[string]string) (*
 	if len(data) > int(c.nc.MaxPayload()) {
 		return nil, tooLarge("request", len(data), int(c.nc.MaxPayload()))
 	}
-	return r, setMetadata(r.msg.Header, values)
+	said := travels(ctx)
+	if said == nil {
+		said = values
+	} else {
+		maps.Copy(said, values)
+	}
+	return r, setMetadata(r.msg.Header, said)
 }
 
 // ask sends the request until it has an answer.

@@ -50,10 +50,11 @@ type HandleOptions struct {
 //
 // A request is the command as JSON, without fields that it does not know, and these
 // headers. Values are percent-encoded as in a URL's path, those of the trace context
-// as they are.
+// as they are. A name or id has 255 bytes at most before that, other metadata 1024.
 //
 //	Hw-Aggregate-Id    which aggregate; required
 //	Hw-Command-Id      id of the command; default: a new one
+//	Hw-Version         version that the aggregate must have; default: any
 //	Hw-Timeout-Ms      for how long whoever asks waits, in milliseconds
 //	Hw-Correlation-Id  metadata of the commit, as [eventstore.CorrelationID]
 //	Hw-Causation-Id    … [eventstore.CausationID]
@@ -79,12 +80,12 @@ func Handle[C Command[S, E], S aggregate.State[S, E], E any](repository *aggrega
 		subject: "command." + name, command: true, metadata: opts.Metadata, wrong: err,
 		answer: func(ctx context.Context, r *request) ([]byte, error) {
 			var command C
-			id, commandID, err := r.target(&command)
+			id, with, err := r.target(&command)
 			if err != nil {
 				return nil, err
 			}
 			r.stream = eventstore.StreamID{Kind: kind, ID: id}
-			state, at, err := repository.Execute(ctx, id, command, &aggregate.ExecuteOptions{CommandID: commandID})
+			state, at, err := repository.Execute(ctx, id, command, with)
 			if err != nil {
 				return nil, ofRequest(err)
 			}

@@ -8,8 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"regexp"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,12 +16,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 )
-
-// Request is what a responder says of a request.
-type Request struct {
-	Subject  string
-	Metadata map[string]string // checked, and also in the context; read it only
-}
 
 // RespondOptions are what a responder may be made with. The zero value of each field
 // is its default.
@@ -56,10 +48,11 @@ type RespondOptions struct {
 	// to have it executed. One may give it another context, or return an error
 	// instead; what the first returns is answered. Default: next alone.
 	Around []Around
+	// OnAnswer is told of each request that is answered, also of one that was refused
+	// before it was executed, before the answer is sent. It is called from several
+	// goroutines and should return soon. Default: nobody is told.
+	OnAnswer func(Answered)
 }
-
-// Around is what is done around the execution of a request. See [RespondOptions].
-type Around func(ctx context.Context, r Request, next func(context.Context) error) error
 
 // Responder answers requests until it is stopped.
 type Responder struct {
@@ -281,94 +274,6 @@ func (r *Responder) idle() <-chan struct{} {
 		close(done)
 	}()
 	return done
-}
-
-// receive takes a request in hand, lets it wait, or refuses it.
-func (r *Responder) receive(e *endpoint, m *nats.Msg) {
-	if !answerable(m) {
-		r.log.Warn("a request without a reply subject that begins with '_' is ignored", "subject", m.Subject, "reply", clip(m.Reply, maxValue))
-		return
-	}
-	arrived := time.Now()
-	if !e.crew.do(func() { r.serve(e, m, arrived) }) {
-		r.fail(e, m, arrived, &Error{Kind: eventstore.ErrUnavailable, Message: "the service has too many requests in hand"})
-	}
-}
-
-func answerable(m *nats.Msg) bool { return strings.HasPrefix(m.Reply, "_") }
-
-// serve answers a request.
-func (r *Responder) serve(e *endpoint, m *nats.Msg, arrived time.Time) {
-	data, err := r.answer(e, m, arrived)
-	if err != nil {
-		r.fail(e, m, arrived, err)
-		return
-	}
-	e.count(time.Since(arrived), "")
-	r.send(m, &nats.Msg{Subject: m.Reply, Data: data})
-}
-
-func (r *Responder) fail(e *endpoint, m *nats.Msg, arrived time.Time, err error) {
-	f, whole := r.codes.describe(err)
-	if !whole {
-		r.log.Error("a request failed", "subject", m.Subject, "error", err)
-	}
-	data, status, message := f.encode()
-	e.count(time.Since(arrived), status+":"+message)
-	r.send(m, &nats.Msg{Subject: m.Reply, Data: data, Header: nats.Header{
-		micro.ErrorHeader: {message}, micro.ErrorCodeHeader: {status},
-	}})
-}
-
-func (r *Responder) send(m, answer *nats.Msg) {
-	if err := r.nc.PublishMsg(answer); err != nil {
-		r.log.Error("an answer could not be sent", "subject", m.Subject, "error", err)
-	}
-}
-
-// answer returns the answer to a request.
-func (r *Responder) answer(e *endpoint, m *nats.Msg, arrived time.Time) (data []byte, err error) {
-	// Below everything else, so that whatever panics is answered.
-	defer func() {
-		if p := recover(); p != nil {
-			data, err = nil, fmt.Errorf("%w: panic: %v\n%s", ErrInternal, p, debug.Stack())
-		}
-	}()
-	if len(m.Data) > r.opts.MaxRequest {
-		return nil, tooLarge("request", len(m.Data), r.opts.MaxRequest)
-	}
-	limit, err := timeout(m.Header, r.opts.Timeout)
-	if err != nil {
-		return nil, err
-	}
-	said, err := metadata(m.Header)
-	if err != nil {
-		return nil, err
-	}
-	ctx := r.base
-	if len(said) > 0 {
-		ctx = eventstore.WithMetadata(ctx, said)
-	}
-	ctx, cancel := context.WithDeadline(ctx, arrived.Add(limit))
-	defer cancel()
-	if ctx.Err() != nil { // it waited for its turn for too long
-		return nil, context.Cause(ctx)
-	}
-	next := func(ctx context.Context) (err error) {
-		data, err = e.answer(ctx, &request{msg: m, largest: int(r.nc.MaxPayload()), log: r.log})
-		return err
-	}
-	for _, around := range slices.Backward(r.opts.Around) {
-		inner := next
-		next = func(ctx context.Context) error { return around(ctx, Request{m.Subject, said}, inner) }
-	}
-	if err := next(ctx); err != nil {
-		return nil, err
-	}
-	if data == nil {
-		return nil, fmt.Errorf("%w: Around returned no error and did not call next", ErrInternal)
-	}
-	return data, nil
 }
 
 // flush waits until the server has all that was sent.

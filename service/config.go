@@ -48,7 +48,9 @@ type Config struct {
 	// Instance is what tells the process from others of the service: 1 to 128
 	// letters, digits, '.', '-' and '_'. Default: the name of the host.
 	Instance string `env:"HEADWATER_INSTANCE"`
-	// Log is the name of the log. Default: the service's name.
+	// Log is the name of the log, which is not that of a service on its servers:
+	// queries to it would be messages in the log. Default: the service's name and
+	// "-log".
 	Log string `env:"HEADWATER_LOG"`
 	// Replicas is on how many nodes the log is stored if it is created: 1, which is
 	// the default, 3 or 5.
@@ -143,7 +145,7 @@ func (c Config) complete(alone bool) (Config, error) {
 	}
 	c.Service = cmp.Or(c.Service, programName())
 	c.Instance = cmp.Or(c.Instance, hostName())
-	c.Log = cmp.Or(c.Log, c.Service)
+	c.Log = cmp.Or(c.Log, clean(c.Service, "-_", 60)+"-log")
 	if alone {
 		c.DataDir = cmp.Or(c.DataDir, defaultDataDir)
 	}

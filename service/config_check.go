@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -196,6 +197,9 @@ func (c *Config) checkNames(wrong *mistakes) {
 	}
 	if c.Log != "" && c.Log != clean(c.Log, "-_", 64) {
 		wrong.add("HEADWATER_LOG", word)
+	}
+	if c.Log != "" && c.Log == cmp.Or(c.Service, programName()) {
+		wrong.add("HEADWATER_LOG", "is the service's name: queries to it would be messages in the log")
 	}
 	if c.HealthAddress == "" {
 		return

@@ -48,6 +48,9 @@
 // <service>.query.> in the queue group "q", to subscribe to $SRV.>, and to publish
 // to inboxes, for which allow_responses is enough.
 //
+// A service must not have the name of a log on the same servers: a query's subject would
+// be that of a commit, and the query a message in the log, which is then damaged.
+//
 // A service answers only to a reply subject that begins with '_', as inboxes do.
 // Otherwise whoever may ask could let the service write where only the service may,
 // to its log for example.

@@ -30,6 +30,17 @@ func (s *Service) HealthHandler() http.Handler {
 	return mux
 }
 
+// webHandler answers at the address of the health endpoints.
+func (s *Service) webHandler() http.Handler {
+	if s.opts.Metrics == nil {
+		return s.HealthHandler()
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", s.HealthHandler())
+	mux.Handle("GET /metrics", s.opts.Metrics)
+	return mux
+}
+
 func writeHealth(w http.ResponseWriter, ok bool, h Health) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -25,7 +25,7 @@ type QueryOptions struct {
 // returns. The function may be called by several goroutines at once.
 //
 // A request is the query as JSON, without fields that it does not know, and the
-// headers of [Handle] but for the first two, and
+// headers of [Handle] but for the first three, and
 //
 //	Hw-Not-Before  the revision of an answer to a command, or a position: the read
 //	               model must have that commit

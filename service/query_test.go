@@ -190,3 +190,28 @@ func TestQueryNotBeforeIsChecked(t *testing.T) {
 		}
 	}
 }
+
+// A service with the configuration's own names has queries beside its log, and not in
+// it.
+func TestQueriesBesideTheLog(t *testing.T) {
+	t.Parallel()
+	svc := startService(t, service.Config{Service: strings.Repeat("x", 64)}, on(newHouse(t)))
+	name := svc.Config().Service
+	r, err := service.Respond(t.Context(), svc.Conn(), name, []service.Endpoint{
+		service.Query(func(context.Context, Totals) (int, error) { return 5, nil }, nil),
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc.OnStop(r.Stop)
+	c, err := service.NewClient(svc.Conn(), name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := service.Ask[int](t.Context(), c, Totals{}, nil); got != 5 || err != nil {
+		t.Errorf("got %d, %v", got, err)
+	}
+	if at, err := svc.Log().Position(t.Context()); at != 0 || err != nil {
+		t.Errorf("the log ends at %d, %v", at, err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -27,6 +28,10 @@ type Options struct {
 	// It should return soon: while it runs nothing else is told. What fails again for
 	// the same reason is not told again. Default: nobody.
 	OnConnection func(ConnStatus)
+	// Metrics answers GET /metrics at the address of the health endpoints, see package
+	// service/metrics for one. Like them it is there from the beginning to the end.
+	// Default: nothing does.
+	Metrics http.Handler
 	// Log has settings of the log that the configuration has not. OnDamage is called,
 	// and the service is not ready any more.
 	Log *eventstore.Options
@@ -123,7 +128,7 @@ func newService(c Config, opts *Options) (*Service, error) {
 }
 
 func (s *Service) start(ctx context.Context) (err error) {
-	if s.web, err = serveHealth(s.config.HealthAddress, s.HealthHandler()); err != nil {
+	if s.web, err = serveHealth(s.config.HealthAddress, s.webHandler()); err != nil {
 		return fmt.Errorf("health endpoints: %w", err)
 	}
 	if err := cmp.Or(makeFolder(s.config.DataDir), makeFolder(s.config.HighWaterDir)); err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/headwater-go/headwater/aggregate"
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/nats-io/nats.go"
 )
@@ -21,24 +22,14 @@ import (
 const (
 	hdrAggregate = "Hw-Aggregate-Id"
 	hdrCommand   = "Hw-Command-Id"
+	hdrVersion   = "Hw-Version"
 	hdrTimeout   = "Hw-Timeout-Ms"
 	hdrNotBefore = "Hw-Not-Before"
-
-	hdrTraceParent = "traceparent"
-	hdrTraceState  = "tracestate"
 )
 
-// metadataHeaders are the headers of metadata that is text of any kind. No others
-// are taken from a request.
-var metadataHeaders = [...]struct{ header, key string }{
-	{"Hw-Correlation-Id", eventstore.CorrelationID},
-	{"Hw-Causation-Id", eventstore.CausationID},
-	{"Hw-User", eventstore.User},
-}
-
 const (
-	maxValue      = 255 // bytes of a value in a header
-	maxTraceState = 512 // bytes, as W3C says
+	maxValue    = 255  // bytes of a value in a header
+	maxMetadata = 1024 // bytes of metadata; an event's name as a causation id has up to 600
 )
 
 // A request is one that a responder got.
@@ -49,94 +40,35 @@ type request struct {
 	log     *slog.Logger
 }
 
-// target reads a command, and its aggregate's id and its own.
-func (r *request) target(command any) (id, commandID string, err error) {
+// target reads a command, its aggregate's id, and how it is to be executed.
+func (r *request) target(command any) (id string, opts *aggregate.ExecuteOptions, err error) {
 	if id, err = text(r.msg.Header, hdrAggregate); err != nil {
-		return "", "", err
+		return "", nil, err
 	}
 	if id == "" {
-		return "", "", &eventstore.InvalidError{What: "header " + hdrAggregate, Reason: "is missing"}
+		return "", nil, &eventstore.InvalidError{What: "header " + hdrAggregate, Reason: "is missing"}
 	}
-	if commandID, err = text(r.msg.Header, hdrCommand); err != nil {
-		return "", "", err
+	opts = &aggregate.ExecuteOptions{}
+	if opts.CommandID, err = text(r.msg.Header, hdrCommand); err != nil {
+		return "", nil, err
 	}
-	return id, commandID, decodeStrictly(r.msg.Data, command)
+	if opts.Version, err = version(r.msg.Header); err != nil {
+		return "", nil, err
+	}
+	return id, opts, decodeStrictly(r.msg.Data, command)
 }
 
-// metadata returns what the headers say for the commit.
-func metadata(h nats.Header) (map[string]string, error) {
-	var found map[string]string
-	set := func(key, value string) {
-		if found == nil {
-			found = make(map[string]string)
-		}
-		found[key] = value
+// version returns the version that a command is for, 0 if it is for any.
+func version(h nats.Header) (uint64, error) {
+	value, err := single(h, hdrVersion)
+	if err != nil || value == "" {
+		return 0, err
 	}
-	for _, m := range metadataHeaders {
-		switch value, err := text(h, m.header); {
-		case err != nil:
-			return nil, err
-		case value != "":
-			set(m.key, value)
-		}
+	v, err := strconv.ParseUint(value, 10, 64)
+	if err != nil || v == 0 {
+		return 0, &eventstore.InvalidError{What: "header " + hdrVersion, Value: clip(value, maxValue), Reason: "is not a version, a decimal number from 1 on"}
 	}
-	// Who follows traces is not to break what is traced.
-	if parent, err := single(h, hdrTraceParent); err == nil && isTraceParent(parent) {
-		set(eventstore.TraceParent, parent)
-		if state, err := single(h, hdrTraceState); err == nil && state != "" && isTraceState(state) {
-			set(eventstore.TraceState, state)
-		}
-	}
-	return found, nil
-}
-
-// setMetadata is the inverse of metadata. It refuses what that does not take.
-func setMetadata(h nats.Header, values map[string]string) error {
-	for key, value := range values {
-		switch key {
-		case eventstore.TraceParent:
-			h[hdrTraceParent] = []string{value}
-			continue
-		case eventstore.TraceState:
-			h[hdrTraceState] = []string{value}
-			continue
-		}
-		header := ""
-		for _, m := range metadataHeaders {
-			if m.key == key {
-				header = m.header
-			}
-		}
-		if header == "" {
-			return &eventstore.InvalidError{What: "metadata key", Value: clip(key, maxValue), Reason: "is not one that goes with a request"}
-		}
-		if err := setText(h, header, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// isTraceParent reports whether s is a W3C traceparent of the version that it says.
-func isTraceParent(s string) bool {
-	if len(s) != 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
-		return false
-	}
-	for i := range len(s) {
-		if c := s[i]; i != 2 && i != 35 && i != 52 && !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
-			return false
-		}
-	}
-	return s[:2] != "ff" && strings.Trim(s[3:35], "0") != "" && strings.Trim(s[36:52], "0") != ""
-}
-
-func isTraceState(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return len(s) <= maxTraceState
+	return v, nil
 }
 
 // timeout returns for how long whoever asks waits, at most a limit.
@@ -193,7 +125,9 @@ func single(h nats.Header, name string) (string, error) {
 }
 
 // text returns the text that a header holds, "" if it is not there.
-func text(h nats.Header, name string) (string, error) {
+func text(h nats.Header, name string) (string, error) { return longText(h, name, maxValue) }
+
+func longText(h nats.Header, name string, most int) (string, error) {
 	value, err := single(h, name)
 	if err != nil || value == "" {
 		return "", err
@@ -202,25 +136,27 @@ func text(h nats.Header, name string) (string, error) {
 	if err != nil {
 		return "", &eventstore.InvalidError{What: "header " + name, Value: clip(value, maxValue), Reason: "is not percent-encoded as a URL's path is"}
 	}
-	return decoded, checkText("header "+name, decoded)
+	return decoded, checkText("header "+name, decoded, most)
 }
 
 // setText sets a header to a text, which may be empty.
-func setText(h nats.Header, name, value string) error {
+func setText(h nats.Header, name, value string) error { return setLongText(h, name, value, maxValue) }
+
+func setLongText(h nats.Header, name, value string, most int) error {
 	if value == "" {
 		return nil
 	}
 	h[name] = []string{url.PathEscape(value)}
-	return checkText("header "+name, value)
+	return checkText("header "+name, value, most)
 }
 
-func checkText(what, s string) error {
+func checkText(what, s string, most int) error {
 	invalid := func(reason string) error {
 		return &eventstore.InvalidError{What: what, Value: clip(s, maxValue), Reason: reason}
 	}
 	switch {
-	case len(s) > maxValue:
-		return invalid(fmt.Sprintf("is over %d bytes", maxValue))
+	case len(s) > most:
+		return invalid(fmt.Sprintf("is over %d bytes", most))
 	case !utf8.ValidString(s):
 		return invalid("is not valid UTF-8")
 	case strings.ContainsFunc(s, isControl):

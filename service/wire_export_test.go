@@ -3,24 +3,25 @@ package service
 import (
 	"time"
 
+	"github.com/headwater-go/headwater/aggregate"
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/nats-io/nats.go"
 )
 
 // DecodeRequest reads all that a request may have.
-func DecodeRequest(h nats.Header, body []byte, command any) (id, commandID string, said map[string]string, err error) {
+func DecodeRequest(h nats.Header, body []byte, command any) (id string, opts *aggregate.ExecuteOptions, said map[string]string, err error) {
 	r := &request{msg: &nats.Msg{Header: h, Data: body}}
 	if _, err := timeout(h, time.Second); err != nil {
-		return "", "", nil, err
+		return "", nil, nil, err
 	}
 	if _, _, err := r.notBefore(); err != nil {
-		return "", "", nil, err
+		return "", nil, nil, err
 	}
 	if said, err = metadata(h); err != nil {
-		return "", "", nil, err
+		return "", nil, nil, err
 	}
-	id, commandID, err = r.target(command)
-	return id, commandID, said, err
+	id, opts, err = r.target(command)
+	return id, opts, said, err
 }
 
 // EncodeTarget is what a client sets.

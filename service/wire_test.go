@@ -17,35 +17,35 @@ import (
 // Whatever a request has, it is an InvalidError or means what a client can say.
 func FuzzRequest(f *testing.F) {
 	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	f.Add("front", "pay-1", "ann", parent, "a=1", "1000", "17", []byte(`{"Amount":1}`))
-	f.Add("a%20b", "%0d%0a", "%", parent[1:], "\x00", "-1", "AQ", []byte(`{"Amount":"1"}{`))
-	f.Add("", "", "", "", "", "", "", []byte(nil))
-	f.Fuzz(func(t *testing.T, id, commandID, user, parent, state, timeout, notBefore string, body []byte) {
+	f.Add("front", "pay-1", "ann", parent, "a=1", "1000", "17", "3", []byte(`{"Amount":1}`))
+	f.Add("a%20b", "%0d%0a", "%", parent[1:], "\x00", "-1", "AQ", "0", []byte(`{"Amount":"1"}{`))
+	f.Add("", "", "", "", "", "", "", "", []byte(nil))
+	f.Fuzz(func(t *testing.T, id, commandID, user, parent, state, timeout, notBefore, version string, body []byte) {
 		h := nats.Header{}
 		for name, value := range map[string]string{
 			"Hw-Aggregate-Id": id, "Hw-Command-Id": commandID, "Hw-User": user, "traceparent": parent,
-			"tracestate": state, "Hw-Timeout-Ms": timeout, "Hw-Not-Before": notBefore,
+			"tracestate": state, "Hw-Timeout-Ms": timeout, "Hw-Not-Before": notBefore, "Hw-Version": version,
 		} {
 			h[name] = []string{value}
 		}
 		var command Pay
-		gotID, gotCommand, said, err := service.DecodeRequest(h, body, &command)
+		gotID, got, said, err := service.DecodeRequest(h, body, &command)
 		if err != nil {
 			if !errors.Is(err, eventstore.ErrInvalid) || len(err.Error()) > 2000 {
 				t.Fatalf("got %v", err)
 			}
 			return
 		}
-		again, err := service.EncodeTarget(gotID, gotCommand, said)
+		again, err := service.EncodeTarget(gotID, got.CommandID, said)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range []string{"Hw-Timeout-Ms", "Hw-Not-Before"} {
+		for _, name := range []string{"Hw-Timeout-Ms", "Hw-Not-Before", "Hw-Version"} {
 			again[name] = h[name]
 		}
-		id2, command2, said2, err := service.DecodeRequest(again, body, &command)
-		if err != nil || id2 != gotID || command2 != gotCommand || !maps.Equal(said, said2) {
-			t.Fatalf("%q %q %q came back as %q %q %q: %v", gotID, gotCommand, said, id2, command2, said2, err)
+		id2, got2, said2, err := service.DecodeRequest(again, body, &command)
+		if err != nil || id2 != gotID || got2.CommandID != got.CommandID || got2.Version != got.Version || !maps.Equal(said, said2) {
+			t.Fatalf("%q %+v %q came back as %q %+v %q: %v", gotID, got, said, id2, got2, said2, err)
 		}
 	})
 }
