@@ -10,8 +10,11 @@ import (
 	"github.com/headwater-go/headwater/examples/orders/order"
 	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/service"
+	"github.com/headwater-go/headwater/service/tracing"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/bbolt"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Main is the program.
@@ -89,10 +92,10 @@ func Projections(ctx context.Context, dir string, f func(*projection.Projection[
 
 // StartServices starts both services of 'orders serve' as it does, on a server that is
 // connected to by connect. Stopping the one that is returned stops both.
-func StartServices(ctx context.Context, connect func(...nats.Option) (*nats.Conn, error), config service.Config, deadline time.Duration) (*service.Service, error) {
+func StartServices(ctx context.Context, connect func(...nats.Option) (*nats.Conn, error), config service.Config, deadline time.Duration, spans trace.TracerProvider) (*service.Service, error) {
 	s := serving{
-		deadline: deadline, provider: pretended{}, log: slog.New(slog.DiscardHandler),
-		said: func(string, ...any) {},
+		deadline: deadline, provider: pretended{}, log: slog.New(slog.DiscardHandler), out: io.Discard,
+		figures: prometheus.NewRegistry(), tracer: tracing.New(spans),
 	}
 	return s.startBoth(ctx, config, service.Options{Connect: connect})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -197,7 +198,8 @@ func listening(t *testing.T) *embedded.Server {
 type process struct {
 	*exec.Cmd
 	errors bytes.Buffer
-	health string
+	health string // URLs
+	page   string
 }
 
 // serveChild starts 'orders serve' as a process, and waits until it has started.
@@ -209,8 +211,11 @@ func serveChild(t *testing.T, env []string, args ...string) *process {
 	p.Stderr = &p.errors
 	lines := bufio.NewScanner(start(t, p.Cmd))
 	for lines.Scan() {
-		if address, ok := strings.CutPrefix(lines.Text(), "health  "); ok {
-			p.health = address
+		if url, ok := strings.CutPrefix(lines.Text(), "page    "); ok {
+			p.page = url
+		}
+		if url, ok := strings.CutPrefix(lines.Text(), "health  "); ok {
+			p.health = url
 			go func() {
 				for lines.Scan() { // so that it can go on printing
 				}
@@ -250,17 +255,22 @@ func TestServeKilled(t *testing.T) {
 	env := []string{"NATS_SERVERS=" + server.URL(), "HEADWATER_DATA=" + t.TempDir()}
 	var ids []string
 	for round, moment := range moments {
-		p := serveChild(t, env, "-deadline", "1s")
+		p := serveChild(t, env, "-deadline", "5s")
 		after, err := d.log("orders-log").Position(d.ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids = append(ids, d.placeAll(round)...)
+		these := d.placeAll(round)
+		ids = append(ids, these...)
+		ended := 0 // without that moment, since all deadlines were over
 		for e, err := range d.log("orders-log").Follow(d.ctx, after, nil) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if e.Type == moment.EventType() {
+			if e.Type == (checkout.Failed{}).EventType() && slices.Contains(these, e.Stream.ID) {
+				ended++
+			}
+			if e.Type == moment.EventType() || ended == len(these) {
 				break
 			}
 		}
@@ -311,7 +321,7 @@ func TestServeTerminated(t *testing.T) {
 // TestServeAlone runs both services in one process with a server of its own.
 func TestServeAlone(t *testing.T) {
 	t.Parallel()
-	env := []string{"HEADWATER_DATA=" + t.TempDir(), "HEADWATER_SERVICE=other", "HEADWATER_LOG=other"}
+	env := []string{"HEADWATER_DATA=" + t.TempDir(), "HEADWATER_SERVICE=other", "HEADWATER_LOG=other-log"}
 	for range 2 {
 		p := serveChild(t, env)
 		answer, err := http.Get(strings.Replace(p.health, "ready", "live", 1))

@@ -56,7 +56,7 @@ func (d *desk) log(name string) *eventstore.Store {
 // startServices starts both services on a server, with folders in dir.
 func startServices(t *testing.T, on testutil.Connector, dir string, deadline time.Duration) *service.Service {
 	t.Helper()
-	svc, err := orders.StartServices(t.Context(), on.Connect, service.Config{DataDir: dir, Instance: "test"}, deadline)
+	svc, err := orders.StartServices(t.Context(), on.Connect, service.Config{DataDir: dir, Instance: "test"}, deadline, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
