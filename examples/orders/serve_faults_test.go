@@ -274,10 +274,7 @@ func TestServeKilled(t *testing.T) {
 				break
 			}
 		}
-		if err := p.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		p.Wait()
+		p.kill(t)
 	}
 	p := serveChild(t, env, "-deadline", "1s")
 	d.awaitEnds(ids...)
@@ -316,6 +313,31 @@ func TestServeTerminated(t *testing.T) {
 	for _, p := range others {
 		p.terminate(t)
 	}
+}
+
+// TestServeWithoutPayments has deadlines that are over while no payments service runs.
+// Orders are cancelled in time all the same, and what it does later comes to nothing.
+func TestServeWithoutPayments(t *testing.T) {
+	t.Parallel()
+	server := listening(t)
+	d := newDesk(t, server)
+	env := func() []string {
+		return []string{"NATS_SERVERS=" + server.URL(), "HEADWATER_DATA=" + t.TempDir()}
+	}
+	shop := serveChild(t, env(), "orders", "-deadline", "10ms")
+	ids := d.placeAll(1)
+	cancelled := order.Cancelled{}.EventType()
+	d.await(d.log("orders-log"), order.Kind, func(e eventstore.Event) bool { return e.Type == cancelled }, ids...)
+	payments := serveChild(t, env(), "payments")
+	d.awaitEnds(ids...)
+	d.awaitEffects()
+	for id, stage := range d.checkMoney() {
+		if stage != order.StageCancelled {
+			t.Errorf("order %s is %s", id, stage)
+		}
+	}
+	shop.terminate(t)
+	payments.terminate(t)
 }
 
 // TestServeAlone runs both services in one process with a server of its own.
@@ -359,4 +381,60 @@ func TestServeWrong(t *testing.T) {
 	if r := run("serve"); r.status != 1 || !strings.Contains(r.errors, "HEADWATER_REPLICAS") {
 		t.Errorf("4 replicas: %d, %q", r.status, r.errors)
 	}
+}
+
+// TestServeCluster has three processes of the orders and two of the payments on three
+// NATS nodes, told so by nothing but their environment. One of each is killed, and a
+// node is, while orders are placed.
+func TestServeCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes some time")
+	}
+	t.Parallel()
+	cluster := testutil.Cluster(t)
+	d := newDesk(t, cluster)
+	var urls []string
+	for i := range 3 {
+		urls = append(urls, cluster.Node(i).URL())
+	}
+	env := func() []string {
+		return []string{"NATS_SERVERS=" + strings.Join(urls, ","), "HEADWATER_REPLICAS=3", "HEADWATER_DATA=" + t.TempDir()}
+	}
+	payments := []*process{serveChild(t, env(), "payments"), serveChild(t, env(), "payments")}
+	var shops []*process
+	for range 3 {
+		shops = append(shops, serveChild(t, env(), "orders", "-deadline", "5s"))
+	}
+	var ids []string
+	for round := range 9 {
+		switch round {
+		case 3:
+			shops[0].kill(t)
+		case 5:
+			payments[0].kill(t)
+		case 7:
+			if err := cluster.Stop(2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ids = append(ids, d.placeAll(round)...)
+	}
+	if err := cluster.Restart(d.ctx, 2); err != nil {
+		t.Fatal(err)
+	}
+	d.awaitEnds(ids...)
+	d.awaitEffects()
+	d.checkEnds(ids)
+	for _, p := range append(shops[1:], payments[1]) {
+		p.terminate(t)
+	}
+}
+
+// kill sends SIGKILL.
+func (p *process) kill(t *testing.T) {
+	t.Helper()
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.Wait()
 }
