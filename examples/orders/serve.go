@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/headwater-go/headwater/embedded"
+	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/service"
 	"github.com/headwater-go/headwater/service/tracing"
 	"github.com/prometheus/client_golang/prometheus"
@@ -73,7 +74,11 @@ type serving struct {
 	out      io.Writer            // for whoever started it
 	figures  *prometheus.Registry // of both services
 	tracer   *tracing.Tracer
+	effect   func(projection string) around // nil: nothing is done around effects
 }
+
+// around is what is done around the handling of an event, as projection.Options say.
+type around = func(ctx context.Context, at projection.Event, next func(context.Context) error) error
 
 func serve(ctx context.Context, c console, args []string) error {
 	s := serving{

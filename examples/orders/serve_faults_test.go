@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
+	orders "github.com/headwater-go/headwater/examples/orders"
 	"github.com/headwater-go/headwater/examples/orders/checkout"
 	"github.com/headwater-go/headwater/examples/orders/order"
 	"github.com/headwater-go/headwater/projection"
@@ -168,6 +170,73 @@ func TestServeEffectsAgain(t *testing.T) {
 				t.Errorf("%s %s came of effects that were done again", e.Stream, e.Type)
 			}
 		}
+	}
+}
+
+// TestServeEffectsFail has each effect fail three times: before it is done, when it is
+// done and nobody knows, and broken off in the middle. It is done once all the same.
+func TestServeEffectsFail(t *testing.T) {
+	t.Parallel()
+	f := &faults{tries: make(map[string]int)}
+	server, dir := testutil.Server(t), t.TempDir()
+	d := newDesk(t, server)
+	svc := startServing(t, server, dir, orders.Serving{Deadline: time.Hour, Effect: f.around})
+	for id, card := range map[string]string{"paid": "tok", "refunded": "tok", "declined": "declined"} {
+		d.place(id, card)
+	}
+	d.awaitEnds("paid", "refunded", "declined")
+	if _, err := d.orders.Execute(d.ctx, "refunded", order.Cancel{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	d.awaitCheckouts(checkout.Failed{}.EventType(), "refunded")
+	stop(t, svc)
+	startServing(t, server, dir, orders.Serving{Deadline: 10 * time.Millisecond, Effect: f.around})
+	d.place("silent", "silent")
+	d.awaitEnds("silent")
+	d.awaitEffects()
+	stages := d.checkMoney()
+	for id, stage := range map[string]string{"paid": "paid", "refunded": "cancelled", "declined": "cancelled", "silent": "cancelled"} {
+		if stages[id] != stage {
+			t.Errorf("order %s is %s", id, stages[id])
+		}
+	}
+	for effect, n := range f.tries {
+		if n < 4 {
+			t.Errorf("%s failed %d times", effect, n-1)
+		}
+	}
+	if len(f.tries) < 30 {
+		t.Errorf("there were %d effects", len(f.tries))
+	}
+}
+
+// faults has each effect of each projection fail three times.
+type faults struct {
+	mu    sync.Mutex
+	tries map[string]int
+}
+
+func (f *faults) try(key string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tries[key]++
+	return f.tries[key]
+}
+
+func (f *faults) around(name string) orders.Around {
+	lost := &projection.Transient{Err: errors.New("lost")}
+	return func(ctx context.Context, at projection.Event, next func(context.Context) error) error {
+		switch f.try(fmt.Sprint(name, at.Stream, at.Version)) {
+		case 1:
+			return lost
+		case 2:
+			return errors.Join(next(ctx), lost)
+		case 3:
+			ctx, cancel := context.WithTimeout(ctx, time.Millisecond)
+			defer cancel()
+			return errors.Join(next(ctx), lost)
+		}
+		return next(ctx)
 	}
 }
 

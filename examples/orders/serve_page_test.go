@@ -14,7 +14,6 @@ import (
 
 	orders "github.com/headwater-go/headwater/examples/orders"
 	"github.com/headwater-go/headwater/examples/orders/checkout"
-	"github.com/headwater-go/headwater/service"
 	"github.com/headwater-go/headwater/testutil"
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
@@ -87,10 +86,7 @@ func TestServeTrace(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	provider := trace.NewTracerProvider(trace.WithSyncer(spans))
 	server := testutil.Server(t)
-	svc, err := orders.StartServices(t.Context(), server.Connect, service.Config{DataDir: t.TempDir(), Instance: "test"}, time.Hour, provider)
-	if err != nil {
-		t.Fatal(err)
-	}
+	svc := startServing(t, server, t.TempDir(), orders.Serving{Deadline: time.Hour, Spans: provider})
 	d := newDesk(t, server)
 	d.place("1", "tok")
 	d.awaitCheckouts(checkout.Done{}.EventType(), "1")

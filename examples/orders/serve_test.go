@@ -56,7 +56,12 @@ func (d *desk) log(name string) *eventstore.Store {
 // startServices starts both services on a server, with folders in dir.
 func startServices(t *testing.T, on testutil.Connector, dir string, deadline time.Duration) *service.Service {
 	t.Helper()
-	svc, err := orders.StartServices(t.Context(), on.Connect, service.Config{DataDir: dir, Instance: "test"}, deadline, nil)
+	return startServing(t, on, dir, orders.Serving{Deadline: deadline})
+}
+
+func startServing(t *testing.T, on testutil.Connector, dir string, s orders.Serving) *service.Service {
+	t.Helper()
+	svc, err := s.Start(t.Context(), on.Connect, service.Config{DataDir: dir, Instance: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

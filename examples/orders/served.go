@@ -48,10 +48,21 @@ func (s *served) store() aggregate.Store { return s.tracer.Store(s.Log()) }
 // handled holds up no others; those that wait for the other service, or for the
 // server, hold up a worker.
 func (s *served) manage(name string, log *eventstore.Store, model projection.Model[struct{}], handlers effects) error {
+	do := s.tracer.Handle(name)
+	if s.effect != nil {
+		do = both(do, s.effect(name))
+	}
 	_, err := runs(s, name, log, projection.NewEffects(model), handlers, &projection.Options{
-		Workers: 8, Poison: projection.Park, Around: s.tracer.Handle(name), Hooks: s.metrics.Hooks(),
+		Workers: 8, Poison: projection.Park, Around: do, Hooks: s.metrics.Hooks(),
 	})
 	return err
+}
+
+// both does one around the other.
+func both(outer, inner around) around {
+	return func(ctx context.Context, at projection.Event, next func(context.Context) error) error {
+		return outer(ctx, at, func(ctx context.Context) error { return inner(ctx, at, next) })
+	}
 }
 
 // runs runs a projection in the background of a service.
