@@ -104,7 +104,6 @@ func (f *Front) events(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	_ = s.to.SetReadDeadline(time.Time{}) // that of the request, which is read
 	if err := s.run(r.Context(), l, head); err != nil {
 		f.config.Logger.Debug("a stream of events ended", "position", s.at.position, "reason", err)
 	}

@@ -211,6 +211,42 @@ func TestEventsResume(t *testing.T) {
 	}
 }
 
+// Who comes while much happens gets what is between the log and the live feed once.
+func TestEventsJoin(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, web.Config{})
+	placed, err := order.Codec.Encode(order.Placed{Customer: "ALFKI"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var placing sync.WaitGroup
+	defer placing.Wait()
+	defer cancel()
+	placing.Go(func() {
+		for n := 0; ctx.Err() == nil; n++ {
+			id := eventstore.StreamID{Kind: order.Kind, ID: fmt.Sprint(n)}
+			if _, err := s.log.Append(ctx, id, eventstore.NoStream, []eventstore.EventData{placed}, nil); err != nil && ctx.Err() == nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	keep := s.listen(t, "") // so that the feed stays
+	keep.next(t)
+	position := uint64(0)
+	for range 200 {
+		l := s.listen(t, fmt.Sprintf("?after=%d", position))
+		for range 5 {
+			if m, h := l.event(t); h.Position != position+1 {
+				t.Fatalf("after position %d came %+v", position, m)
+			}
+			position++
+		}
+		l.close()
+	}
+}
+
 // The rest of a commit comes, whatever its last event was that arrived.
 func TestEventsResumeInCommit(t *testing.T) {
 	t.Parallel()
