@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -232,16 +233,17 @@ func TestEventsJoin(t *testing.T) {
 			}
 		}
 	})
-	keep := s.listen(t, "") // so that the feed stays
-	keep.next(t)
-	position := uint64(0)
 	for range 200 {
-		l := s.listen(t, fmt.Sprintf("?after=%d", position))
-		for range 5 {
-			if m, h := l.event(t); h.Position != position+1 {
-				t.Fatalf("after position %d came %+v", position, m)
+		l := s.listen(t, "")
+		m, _ := l.next(t)
+		head, err := strconv.ParseUint(m.id, 10, 64)
+		if err != nil {
+			t.Fatalf("it begins with %+v", m)
+		}
+		for n := range uint64(3) {
+			if m, h := l.event(t); h.Position != head+1+n {
+				t.Fatalf("event %d after position %d is %+v", n, head, m)
 			}
-			position++
 		}
 		l.close()
 	}
