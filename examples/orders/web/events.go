@@ -181,6 +181,9 @@ func (s *stream) missed(ctx context.Context, head uint64) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	// Who reads slowly must not keep others from it, and comes back for the rest.
+	ctx, cancel := context.WithTimeout(ctx, s.front.config.Timeout)
+	defer cancel()
 	for e, err := range s.front.config.Log.Log(ctx, after, nil) {
 		if err != nil {
 			return err
