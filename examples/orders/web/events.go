@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -104,7 +105,6 @@ func (f *Front) events(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return
 	}
-	_ = s.to.SetReadDeadline(time.Time{}) // that of the request, which is read
 	if err := s.run(r.Context(), l, head); err != nil {
 		f.config.Logger.Debug("a stream of events ended", "position", s.at.position, "reason", err)
 	}
@@ -139,10 +139,7 @@ func (s *stream) run(ctx context.Context, l *listener, head uint64) error {
 		var err error
 		select {
 		case commit, ok := <-l.commits:
-			if !ok {
-				return errors.New("it was too slow, or the log is another one")
-			}
-			err = s.commit(commit)
+			err = s.commits(commit, ok, l)
 		case <-beat.C:
 			err = s.send(s.idle())
 		case <-s.front.closed:
@@ -184,6 +181,9 @@ func (s *stream) missed(ctx context.Context, head uint64) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	// Who reads slowly must not keep others from it, and comes back for the rest.
+	ctx, cancel := context.WithTimeout(ctx, s.front.config.Timeout)
+	defer cancel()
 	for e, err := range s.front.config.Log.Log(ctx, after, nil) {
 		if err != nil {
 			return err
@@ -198,7 +198,7 @@ func (s *stream) missed(ctx context.Context, head uint64) error {
 	if s.at.position < head {
 		return fmt.Errorf("the log ends at position %d, and was at %d", s.at.position, head)
 	}
-	return nil
+	return s.to.Flush()
 }
 
 // reload tells the client to read the list again, and goes on after it.
@@ -207,16 +207,26 @@ func (s *stream) reload(head uint64) error {
 	return s.send(fmt.Sprintf("id: %d\nevent: reload\ndata: {\"position\":%d}\n\n", head, head))
 }
 
-func (s *stream) commit(events []eventstore.Event) error {
-	for _, e := range events {
-		if err := s.event(e); err != nil {
-			return err
+// commits sends a commit, and what waits behind it, at once.
+func (s *stream) commits(commit []eventstore.Event, ok bool, l *listener) error {
+	for ok {
+		for _, e := range commit {
+			if err := s.event(e); err != nil {
+				return err
+			}
+		}
+		select {
+		case commit, ok = <-l.commits:
+		default:
+			return s.to.Flush()
 		}
 	}
-	return nil
+	return cmp.Or(s.to.Flush(), errDropped)
 }
 
-// event sends an event, unless the client has it or it is none of an order.
+var errDropped = errors.New("the client was too slow, or the log is another one")
+
+// event writes an event, unless the client has it or it is none of an order.
 func (s *stream) event(e eventstore.Event) error {
 	if e.Position < s.at.position || e.Position == s.at.position && (s.at.version == 0 || e.Version <= s.at.version) {
 		return nil
@@ -234,16 +244,19 @@ func (s *stream) event(e eventstore.Event) error {
 	if err != nil {
 		return err // a year that JSON cannot write
 	}
-	return s.send("id: " + id + "\nevent: " + e.Type + "\ndata: " + string(data) + "\n\n")
+	return s.write("id: " + id + "\nevent: " + e.Type + "\ndata: " + string(data) + "\n\n")
 }
 
-// send sends a text at once, or gives up.
+// send sends a text at once.
 func (s *stream) send(text string) error {
+	return cmp.Or(s.write(text), s.to.Flush())
+}
+
+// write sends a text soon, or gives up.
+func (s *stream) write(text string) error {
 	if err := s.to.SetWriteDeadline(time.Now().Add(slowClient)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
-	if _, err := s.w.Write([]byte(text)); err != nil {
-		return err
-	}
-	return s.to.Flush()
+	_, err := s.w.Write([]byte(text))
+	return err
 }

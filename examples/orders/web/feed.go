@@ -13,7 +13,7 @@ import (
 
 const (
 	maxListeners = 1000 // streams of events at a time
-	maxWaiting   = 256  // commits that may wait for a listener
+	maxWaiting   = 1024 // commits that may wait for a listener
 	catchingUp   = 8    // listeners that read the log at a time
 )
 
