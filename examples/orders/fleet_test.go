@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -104,18 +103,6 @@ func (f *fleet) servers() (urls []string) {
 		urls = append(urls, n.URL())
 	}
 	return urls
-}
-
-// freeAddress is one that was free a moment ago. An instance has the same one whenever
-// it starts.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (f *fleet) start(i *instance) {
