@@ -45,6 +45,9 @@
 // as it is among the last [eventstore.Remembered] commits of its aggregate, or
 // within the log's duplicate window.
 //
+// A command for a version, see [ExecuteOptions], is applied on that version or not at
+// all: of several for the same one wins.
+//
 // # Speed
 //
 // The states that were used last are kept in memory. A command on one of them

@@ -19,7 +19,9 @@
 // Most programs use it through package aggregate, which turns events into the
 // state that commands decide on, and through package projection, which keeps read
 // models up to date. A [Consumer] is what the latter reads from: the log in order,
-// by way of a consumer on the server, where its lag is to be seen.
+// by way of a consumer on the server, where its lag is to be seen. [Live] is for who
+// only wants to know at once what happens, such as a page in a browser: it is told
+// without a consumer, at most once, and told too when it may have missed something.
 //
 // # Words
 //

@@ -9,11 +9,21 @@ import (
 
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
+	"github.com/nats-io/nats.go"
 )
 
 // openShop opens the log "shop" on a server of its own, in a folder that lasts
 // as long as the example.
 func openShop(ctx context.Context) (store *eventstore.Store, close func()) {
+	nc, close := connectShop(ctx)
+	store, err := eventstore.Open(ctx, nc, "shop", nil)
+	if err != nil {
+		panic(err)
+	}
+	return store, close
+}
+
+func connectShop(ctx context.Context) (nc *nats.Conn, close func()) {
 	dir, err := os.MkdirTemp("", "shop")
 	if err != nil {
 		panic(err)
@@ -22,15 +32,10 @@ func openShop(ctx context.Context) (store *eventstore.Store, close func()) {
 	if err != nil {
 		panic(err)
 	}
-	nc, err := server.Connect()
-	if err != nil {
+	if nc, err = server.Connect(); err != nil {
 		panic(err)
 	}
-	store, err = eventstore.Open(ctx, nc, "shop", nil)
-	if err != nil {
-		panic(err)
-	}
-	return store, func() {
+	return nc, func() {
 		server.Close()
 		os.RemoveAll(dir)
 	}
@@ -159,6 +164,55 @@ func ExampleStore_Follow() {
 	// 2 order/2 order.placed
 	// 3 order/3 order.placed
 	// handled up to 3
+}
+
+// Live tells at once what is appended, without a consumer on the server. What was
+// there before is read when the server has the subscription, so nothing is missed
+// between. When the feed may have missed something it says so, and all is done again.
+func ExampleLive() {
+	ctx := context.Background()
+	nc, close := connectShop(ctx)
+	defer close()
+	store, err := eventstore.Open(ctx, nc, "shop", &eventstore.Options{Live: true})
+	if err != nil {
+		panic(err)
+	}
+	place := func(id string) {
+		_, err := store.Append(ctx, eventstore.StreamID{Kind: "order", ID: id}, eventstore.NoStream, []eventstore.EventData{{Type: "order.placed"}}, nil)
+		if err != nil {
+			panic(err)
+		}
+	}
+	place("1")
+
+	seen := uint64(0) // position
+	catchUp := func() (uint64, error) {
+		for event, err := range store.Log(ctx, seen, nil) {
+			if err != nil {
+				return seen, err
+			}
+			fmt.Println(event.Stream, "was there")
+			seen = event.Position
+		}
+		place("2") // while it listens
+		return seen, nil
+	}
+	for seen < 2 {
+		for event, err := range eventstore.Live(ctx, nc, "shop", &eventstore.LiveOptions{CatchUp: catchUp}) {
+			if errors.Is(err, eventstore.ErrMissed) {
+				break // and begin again
+			}
+			if err != nil {
+				panic(err)
+			}
+			fmt.Println(event.Stream, "came")
+			seen = event.Position
+			break
+		}
+	}
+	// Output:
+	// order/1 was there
+	// order/2 came
 }
 
 // Streams come in the order of their last commits, so where a page ended is

@@ -243,7 +243,7 @@ func (f *feed) follows(m *stored, previous uint64) (again bool, err error) {
 		return true, nil
 	case f.Kind == "" && m.position != f.last+1:
 		return false, fmt.Errorf("position %d came next", m.position)
-	case previous > f.last, f.ID != "" && heard && previous != f.last:
+	case previous > f.last:
 		return false, fmt.Errorf("position %d came next, which follows position %d", m.position, previous)
 	}
 	return false, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -57,6 +58,47 @@ func FuzzDecode(f *testing.F) {
 				t.Fatal(why)
 			}
 		}
+	})
+}
+
+// Whatever comes on a live feed is taken for the commit that its headers say, or is
+// an error, or was missed.
+func FuzzLive(f *testing.F) {
+	for _, c := range goldenCommits() {
+		subj, err := subject(goldenLog, c.stream)
+		if err != nil {
+			f.Fatal(err)
+		}
+		m := c.encode(goldenLog, subj, newHeaders())
+		var stored []string
+		for key, values := range m.Header {
+			stored = append(stored, key+": "+values[0])
+		}
+		server := fmt.Sprintf("Nats-Stream: %s\nNats-Subject: %s\nNats-Sequence: %d\nNats-Time-Stamp: 2026-01-02T03:04:05.6Z\nNats-Last-Sequence: %d", goldenLog, subj, c.position, c.previous())
+		f.Add("live."+subj, strings.Join(stored, "\n"), server, m.Data, uint64(0))
+		f.Add("live."+subj, strings.Join(stored, "\n"), server, m.Data, c.position-1)
+		f.Add(subj, server, server, m.Data, c.position)
+	}
+	f.Fuzz(func(t *testing.T, subj, headers, server string, data []byte, last uint64) {
+		wire := "NATS/1.0\n" + headers + "\n" + server + "\n\n"
+		h, err := nats.DecodeHeadersMsg([]byte(strings.ReplaceAll(wire, "\n", "\r\n")))
+		if err != nil {
+			return
+		}
+		feed := feed{log: goldenLog, last: last, known: last > 0}
+		c, err := feed.commit(&nats.Msg{Subject: subj, Header: h, Data: data})
+		switch {
+		case err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrMissed):
+			t.Fatal(err)
+		case c == nil:
+			return
+		}
+		own, err := subject(goldenLog, c.stream)
+		if err != nil || subj != "live."+own || c.position <= c.previous() || last > 0 && c.position != last+1 {
+			t.Fatalf("%s after %d is taken for %+v, %v", subj, last, c, err)
+		}
+		c.logName = "" // which decode leaves out
+		wantEncodable(t, c, own)
 	})
 }
 

@@ -71,6 +71,7 @@ func TestLiveForged(t *testing.T) {
 		"no time":              set("Nats-Time-Stamp", ""),
 		"another log's":        set("Nats-Stream", "other"),
 		"another stream's":     set("Nats-Subject", "forged.order.2"),
+		"another kind's":       set("Nats-Subject", "forged.payment.1"),
 		"another log's stream": set("Nats-Subject", "other.order.1"),
 		"a subject twice": func(m *nats.Msg) {
 			m.Subject, m.Header["Nats-Subject"] = "live.forged.order.%31", []string{"forged.order.%31"}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strconv"
 	"testing"
+
+	"github.com/nats-io/nats.go"
 )
 
 // Scrubbed reports whether the walk over the log that began with Open is over.
@@ -24,6 +26,9 @@ func Seeded(t testing.TB) *rand.Rand {
 	t.Logf("HEADWATER_SEED=%d", seed)
 	return rand.New(rand.NewPCG(seed, seed))
 }
+
+// Connection returns what a store reads through.
+func Connection(s *Store) *nats.Conn { return s.reads.nc }
 
 // LoseHighWater makes the store's file unusable.
 func LoseHighWater(s *Store) { s.water.close() }

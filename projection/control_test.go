@@ -7,8 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
@@ -265,4 +267,34 @@ func TestOneConsumerStays(t *testing.T) {
 	if err := all.Err(); err != nil || len(names) != 1 {
 		t.Errorf("consumers: %v, %v", names, err)
 	}
+}
+
+// A handler that hangs shows in the status.
+func TestStatusOfHungHandler(t *testing.T) {
+	t.Parallel()
+	store, file := testutil.Store(t), openFile(t)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(leave) })
+	defer release()
+	p := newProjection(t, "hung", store, file, projection.From("account", codec,
+		projection.On(func(ctx context.Context, b *bbolt.Bucket, e deposited, at projection.Event) error {
+			if e.Amount == 13 {
+				close(entered)
+				<-leave
+			}
+			return addBalance(ctx, b, e, at)
+		})), nil)
+	start(t, p)
+	reach(t, p, deposit(t, store, "a", 1).Position)
+	at := deposit(t, store, "a", 13)
+	<-entered
+	eventually(t, "it is behind", func() bool { return p.Status().Behind > 0 })
+	before := p.Status()
+	eventually(t, "it is further behind", func() bool { return p.Status().Behind > before.Behind+50*time.Millisecond })
+	if s := p.Status(); s.Position != at.Position-1 || s.Lag() != 1 {
+		t.Errorf("status: %+v", s)
+	}
+	release()
+	reach(t, p, at.Position)
+	eventually(t, "it is not behind any more", func() bool { return p.Status().Behind == 0 })
 }

@@ -22,7 +22,8 @@
 //
 // A [File] gives handlers a bbolt bucket, a [Memory] a pointer to a Go value, and
 // package sqlmodel a transaction of any SQL database. An [Effects] is for handlers
-// that do something else than to change a read model.
+// that do something else than to change a read model, such as to execute commands with
+// [Event.CommandID]; on a [KV] several processes share it without a database.
 //
 // # Guarantees
 //

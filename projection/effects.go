@@ -13,9 +13,9 @@ import (
 //
 // So each event is handled at least once: those since the last checkpoint again if
 // the process dies, and single ones if their handlers fail. Make effects so that a
-// second time changes nothing, for example commands with an id that follows from
-// that of the event. The context of a handler is that of [eventstore.CausedBy], so the
-// events that a command appends with it say what they are because of.
+// second time changes nothing, for example commands with the id of [Event.CommandID].
+// The context of a handler is that of [eventstore.CausedBy], so the events that a
+// command appends with it say what they are because of.
 type Effects[T any] struct{ in Model[T] }
 
 // NewEffects returns a model that keeps its checkpoints in another one.

@@ -13,6 +13,7 @@ import (
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/projection"
+	"github.com/nats-io/nats.go"
 	"go.etcd.io/bbolt"
 )
 
@@ -30,6 +31,7 @@ var orderCodec = eventstore.JSON[orderEvent](placed{}, shipped{})
 
 // shop is a log with a few orders, and a folder.
 type shop struct {
+	nc    *nats.Conn
 	store *eventstore.Store
 	dir   string
 	close func()
@@ -52,7 +54,7 @@ func newShop() shop {
 	if err != nil {
 		log.Fatal(err)
 	}
-	s := shop{store, dir, func() { server.Close(); os.RemoveAll(dir) }}
+	s := shop{nc, store, dir, func() { server.Close(); os.RemoveAll(dir) }}
 	s.append("1", placed{"ann"})
 	s.append("2", placed{"ben"})
 	s.append("1", shipped{})

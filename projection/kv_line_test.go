@@ -133,7 +133,7 @@ func listening(t testing.TB) *embedded.Server {
 func over(t testing.TB, url string) (*nats.Conn, *line) {
 	t.Helper()
 	l := &line{conns: make(map[net.Conn]bool)}
-	nc, err := nats.Connect(url, nats.SetCustomDialer(l), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0))
+	nc, err := nats.Connect(url, nats.SetCustomDialer(l), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond), nats.ReconnectJitter(0, 0), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)
 	}

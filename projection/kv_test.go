@@ -1,9 +1,11 @@
 package projection_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/testutil"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -272,7 +275,7 @@ func TestKVUnavailable(t *testing.T) {
 	}
 }
 
-// A bucket that somebody has emptied, or made again, has no records; nobody waits for
+// A value that somebody has deleted is no records; nobody waits for
 // those that were.
 func TestKVEmptied(t *testing.T) {
 	t.Parallel()
@@ -302,4 +305,61 @@ func TestKVEmptied(t *testing.T) {
 	if err := put(t.Context(), kv, "mails", "a", "x"); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("a value of something else: %v", err)
 	}
+}
+
+// Without a permission the error says which, long before the time to wait for an answer.
+func TestKVDenied(t *testing.T) {
+	t.Parallel()
+	s, err := server.NewServer(&server.Options{
+		DontListen: true, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+		Users: []*server.User{
+			{Username: "admin", Password: "a"},
+			{Username: "reader", Password: "r", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{"$JS.API.>"}}}},
+			{Username: "nobody", Password: "n", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Allow: []string{"other"}}}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("the server does not start")
+	}
+	as := func(user string) *nats.Conn {
+		nc, err := nats.Connect("", nats.InProcessServer(s), nats.UserInfo(user, user[:1]), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	if err := put(t.Context(), openKV(t, as("admin"), nil), "mails", "a", "x"); err != nil {
+		t.Fatal(err)
+	}
+	kv := openKV(t, as("reader"), nil)
+	if got := get(t, kv, "mails", "a"); got != "x" {
+		t.Errorf("a reader sees %q", got)
+	}
+	if err := put(t.Context(), kv, "mails", "a", "y"); !errors.Is(err, eventstore.ErrDenied) || !strings.Contains(err.Error(), "$KV."+bucket+".mails") {
+		t.Errorf("a reader writes: %v", err)
+	}
+	if _, err := projection.OpenKV(t.Context(), as("nobody"), bucket, nil); !errors.Is(err, eventstore.ErrDenied) {
+		t.Errorf("nobody opens it: %v", err)
+	}
+}
+
+// What a bucket holds may be anything. What can be read is written again without a change.
+func FuzzKV(f *testing.F) {
+	for _, seed := range []string{
+		"", "{}", `{"writes":["a"],"records":{"projection":"{}"}}`, `{"writes":null,"records":{"a/\u00fc":"\ufffd","b":""}}`, `{"records":{"a":1}}`, `[]`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		before, after, ok := projection.ReparseKV(raw)
+		if ok && !maps.EqualFunc(before, after, bytes.Equal) {
+			t.Errorf("%q came back as %q", before, after)
+		}
+	})
 }

@@ -128,6 +128,13 @@ func (m *monitor) reached(position, head uint64, oldest time.Time, far uint64) {
 	}
 }
 
+// begun notes since when something is in hand.
+func (m *monitor) begun(head uint64, oldest time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.status.Head, m.oldest = max(head, m.status.Head), oldest
+}
+
 // atLeast notes where the log ends.
 func (m *monitor) atLeast(head uint64) {
 	m.mu.Lock()

@@ -217,7 +217,11 @@ func (r *run[T]) push(ctx context.Context, d eventstore.Delivery) error {
 		if len(w.queue) == 1 || w.enough() {
 			signal(w.wake)
 		}
+		first := len(w.queue) == 1 && len(w.hand) == 0
 		r.mu.Unlock()
+		if first {
+			r.begun()
+		}
 		return nil
 	}
 	r.mu.Unlock()
@@ -285,6 +289,18 @@ func (r *run[T]) progress() {
 	if r.tell != nil {
 		r.tell(position)
 	}
+}
+
+// begun tells since when something is in hand: its handler may hang, and then nobody
+// tells anything more.
+func (r *run[T]) begun() {
+	if !r.live {
+		return
+	}
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	_, oldest := r.reached()
+	r.monitor.begun(r.source.Head(), oldest)
 }
 
 // tellServer reports whether it is time for the server to know how far it is.

@@ -539,3 +539,46 @@ func TestAround(t *testing.T) {
 		}
 	}
 }
+
+// Each answer is told, with the word that it has, also where nothing was executed.
+func TestOnAnswer(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	answers := make(chan service.Answered, 10)
+	words := make(chan string, 10)
+	h.respond(t, &service.RespondOptions{
+		OnAnswer: func(a service.Answered) { answers <- a },
+		Around: []service.Around{func(ctx context.Context, r service.Request, next func(context.Context) error) error {
+			err := next(ctx)
+			words <- r.Subject + " " + r.Outcome(err)
+			return err
+		}},
+	})
+	front := nats.Header{"Hw-Aggregate-Id": {"front"}}
+	for _, row := range []struct {
+		command, body string
+		header        nats.Header
+		want          string
+		executed      bool
+	}{
+		{"pay", `{"Amount":1}`, front, "ok", true},
+		{"take", `{"Amount":5}`, front, "rejected", true},
+		{"take", `{"Amount":5}`, nats.Header{"Hw-Aggregate-Id": {"none"}}, "not-found", true},
+		{"pay", `{"Amount":1}`, nil, "bad-request", true},
+		{"pay", `{"Amount":1}`, nats.Header{"Hw-Timeout-Ms": {"x"}}, "bad-request", false},
+	} {
+		h.raw(t, "cash.command.till."+row.command, row.body, row.header)
+		if got := <-answers; got.Subject != "cash.command.till."+row.command || got.Outcome != row.want || got.Took <= 0 {
+			t.Errorf("got %+v, want %s", got, row.want)
+		}
+		if !row.executed {
+			continue
+		}
+		if got := <-words; got != "cash.command.till."+row.command+" "+row.want {
+			t.Errorf("around it: %s, want %s", got, row.want)
+		}
+	}
+	if len(words)+len(answers) > 0 {
+		t.Errorf("told %d and %d times too often", len(words), len(answers))
+	}
+}

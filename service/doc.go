@@ -20,6 +20,10 @@
 //	at, err := shop.Execute(ctx, "42", Place{Customer: "ann"}, nil)
 //	open, err := service.Ask[[]Order](ctx, shop, OpenOrders{}, &service.AskOptions{NotBefore: at})
 //
+// What the context says of a request goes with it, see [eventstore.WithMetadata]: the
+// commands that a process manager sends with the context of its handler say which
+// event led to them.
+//
 // # Guarantees
 //
 // However often a command is sent, by the client after an answer that was lost or
@@ -65,6 +69,10 @@
 // "nats micro ls", info, stats and ping. The package does not use micro's own service,
 // which has one request of an endpoint in hand at a time and does not wait for those
 // in hand when it is stopped.
+//
+// Package service/metrics counts for Prometheus what a service does, and package
+// service/tracing follows it with OpenTelemetry. Only programs that import them link
+// those. [Options.Metrics] serves the first beside the health endpoints.
 //
 // # Limits
 //

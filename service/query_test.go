@@ -87,12 +87,12 @@ func TestQueryBehind(t *testing.T) {
 	h := newHouse(t)
 	p, answer := newBook(t, h) // it does not run
 	h.respond(t, nil, service.Query(answer, &service.QueryOptions{Wait: p.Wait}))
-	c := h.client(t, nil)
+	c := h.client(t, &service.ClientOptions{Timeout: 200 * time.Millisecond}) // so that it asks often, and of many answers one is heard
 	at, err := c.Execute(t.Context(), "front", Pay{Amount: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	_, err = service.Ask[int](ctx, c, Totals{"front"}, &service.AskOptions{NotBefore: at})
 	var behind *projection.BehindError

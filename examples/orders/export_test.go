@@ -10,8 +10,11 @@ import (
 	"github.com/headwater-go/headwater/examples/orders/order"
 	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/service"
+	"github.com/headwater-go/headwater/service/tracing"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.etcd.io/bbolt"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Main is the program.
@@ -87,12 +90,22 @@ func Projections(ctx context.Context, dir string, f func(*projection.Projection[
 	return nil
 }
 
-// StartServices starts both services of 'orders serve' as it does, on a server that is
-// connected to by connect. Stopping the one that is returned stops both.
-func StartServices(ctx context.Context, connect func(...nats.Option) (*nats.Conn, error), config service.Config, deadline time.Duration) (*service.Service, error) {
-	s := serving{
-		deadline: deadline, provider: pretended{}, log: slog.New(slog.DiscardHandler),
-		said: func(string, ...any) {},
+// Around is what is done around an effect.
+type Around = around
+
+// Serving is how tests start both services of 'orders serve'.
+type Serving struct {
+	Deadline time.Duration
+	Spans    trace.TracerProvider     // nil: none
+	Effect   func(name string) Around // of a projection; nil: nothing is done around effects
+}
+
+// Start starts both services, on a server that is connected to by connect. Stopping the
+// one that is returned stops both.
+func (s Serving) Start(ctx context.Context, connect func(...nats.Option) (*nats.Conn, error), config service.Config) (*service.Service, error) {
+	both := serving{
+		deadline: s.Deadline, provider: pretended{}, log: slog.New(slog.DiscardHandler), out: io.Discard,
+		figures: prometheus.NewRegistry(), tracer: tracing.New(s.Spans), effect: s.Effect,
 	}
-	return s.startBoth(ctx, config, service.Options{Connect: connect})
+	return both.startBoth(ctx, config, service.Options{Connect: connect})
 }

@@ -114,13 +114,11 @@ func put(b *bbolt.Bucket, key string, v any) error {
 // the last one first, limit at most.
 func newest[V any](b *bbolt.Bucket, prefix string, limit int, f func(V)) error {
 	c := b.Cursor()
-	k, raw := c.Seek([]byte(prefix + "\xff"))
-	if k == nil {
-		k, raw = c.Last()
-	} else {
-		k, raw = c.Prev()
+	before := c.Prev
+	if k, _ := c.Seek([]byte(prefix + "\xff")); k == nil { // no key is after those
+		before = c.Last
 	}
-	for ; limit > 0 && bytes.HasPrefix(k, []byte(prefix)); k, raw = c.Prev() {
+	for k, raw := before(); limit > 0 && bytes.HasPrefix(k, []byte(prefix)); k, raw = c.Prev() {
 		var v V
 		if err := parse(string(k), raw, &v); err != nil {
 			return err

@@ -67,7 +67,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
 		{"-h"}, {"--help"}, {"help"},
 		{"import", "-h"}, {"show", "-h"}, {"history", "-help"}, {"report", "1", "--help"},
-		{"list", "-h"},
+		{"list", "-h"}, {"serve", "-h"}, {"serve", "orders", "-h"},
 	} {
 		out := succeed(t, args...)
 		requireContains(t, out, "Usage:", "Example", "go run ./examples/orders")

@@ -183,7 +183,7 @@ func (m *manager) cancel(ctx context.Context, e checkout.CancelWanted, at projec
 	case err != nil && !errors.Is(err, order.ErrCancelled):
 		return err
 	}
-	return m.tell(ctx, at, "order-cancelled", checkout.OrderCancelled{Reason: e.Reason})
+	return m.tell(ctx, at, "order-cancelled", checkout.OrderCancelled(e))
 }
 
 func (m *manager) done(ctx context.Context, _ checkout.Done, at projection.Event) error {

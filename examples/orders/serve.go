@@ -4,17 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"time"
 
 	"github.com/headwater-go/headwater/embedded"
+	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/service"
+	"github.com/headwater-go/headwater/service/tracing"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 const serveUsage = `Answer commands and queries over NATS, until Ctrl-C or SIGTERM.
 
-Usage: orders serve [orders|payments] [-http ADDRESS] [-deadline DURATION]
+Usage: orders serve [orders|payments] [-http ADDRESS] [-deadline DURATION] [-spans]
 
 There are two services, which talk only through events and commands. An order that is
 placed with a card is paid by it, or cancelled if the payment is declined or not
@@ -34,7 +38,7 @@ The environment says the rest:
     HEADWATER_DATA        folder (default orders-served)
     HEADWATER_INSTANCE    what tells processes apart (default the host's name)
     HEADWATER_REPLICAS    on how many nodes what is new is stored (default 1)
-    HEADWATER_HEALTH      host:port for /health/live and /health/ready
+    HEADWATER_HEALTH      host:port for /health/live, /health/ready and /metrics
 
 Examples:
 
@@ -63,24 +67,37 @@ const startTime = 5 * time.Minute
 // serving is what the services are told on the command line.
 type serving struct {
 	http     string
+	page     string // the address of the page, when it is served
 	deadline time.Duration
 	provider provider
 	log      *slog.Logger
-	said     func(format string, args ...any) // prints to whoever started it
+	out      io.Writer            // for whoever started it
+	figures  *prometheus.Registry // of both services
+	tracer   *tracing.Tracer
+	effect   func(projection string) around // nil: nothing is done around effects
 }
 
+// around is what is done around the handling of an event, as projection.Options say.
+type around = func(ctx context.Context, at projection.Event, next func(context.Context) error) error
+
 func serve(ctx context.Context, c console, args []string) error {
-	s := serving{provider: pretended{}, log: slog.New(slog.NewTextHandler(c.err, nil))}
-	s.said = func(format string, args ...any) { fmt.Fprintf(c.out, format, args...) }
+	s := serving{
+		provider: pretended{}, log: slog.New(slog.NewTextHandler(c.err, nil)), out: c.out,
+		figures: prometheus.NewRegistry(), tracer: tracing.New(nil),
+	}
 	which := ""
 	if len(args) > 0 && (args[0] == ordersService || args[0] == paymentsService) {
 		which, args = args[0], args[1:]
 	}
 	fs := newFlags("serve", serveUsage)
 	fs.StringVar(&s.http, "http", "", "the `address` of the page and the HTTP API (default none)")
+	spans := fs.Bool("spans", false, "log what each request leads to, as the spans of traces")
 	fs.DurationVar(&s.deadline, "deadline", 30*time.Second, "how `long` after it is placed an order's payment may be authorised")
 	if _, err := parseFlags(fs, c, args); err != nil {
 		return helped(err)
+	}
+	if *spans {
+		s.tracer = tracing.New(spansTo(s.log))
 	}
 	if s.deadline <= 0 {
 		return wrongUsage(fs, "the deadline must be more than nothing")
@@ -116,9 +133,12 @@ func (s *serving) one(ctx context.Context, config service.Config, which string) 
 
 // announce says what is there.
 func (s *serving) announce(svc *service.Service, what string) {
-	s.said("serving %s\n", what)
+	fmt.Fprintf(s.out, "serving %s\n", what)
+	if s.page != "" {
+		fmt.Fprintf(s.out, "page    http://%s/\n", s.page)
+	}
 	if address := svc.HealthAddress(); address != "" {
-		s.said("health  http://%s/health/ready\n", address)
+		fmt.Fprintf(s.out, "health  http://%[1]s/health/ready\nfigures http://%[1]s/metrics\n", address)
 	}
 }
 
@@ -183,17 +203,4 @@ func unready(h service.Health) error {
 		}
 	}
 	return nil
-}
-
-// start starts a service, and lets add add what it has.
-func (s *serving) start(ctx context.Context, config service.Config, opts service.Options, add func(context.Context, *service.Service) error) (*service.Service, error) {
-	opts.Logger = s.log
-	svc, err := service.Start(ctx, config, &opts)
-	if err != nil {
-		return nil, err
-	}
-	if err := add(ctx, svc); err != nil {
-		return nil, errors.Join(err, svc.Stop(context.WithoutCancel(ctx)))
-	}
-	return svc, nil
 }

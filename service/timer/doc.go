@@ -15,6 +15,9 @@
 //	// In a service, with service.Service.Go.
 //	err = timers.Run(ctx, func(ctx context.Context, due timer.Timer) error {
 //		_, _, err := orders.Execute(ctx, string(due.Data), Expire{}, &aggregate.ExecuteOptions{CommandID: due.ID})
+//		if errors.Is(err, ErrPaid) { // in the meantime
+//			return nil
+//		}
 //		return err
 //	})
 //
@@ -26,9 +29,10 @@
 //
 // It is never called before its time by the clock of the server (on a cluster, of the
 // node that leads the stream). The clocks of other processes do not matter, but for
-// what they set. It is called within about a third of a second after its time if
-// somebody runs and has time for it. What became due while no server ran is due when
-// one runs again.
+// what they set. If somebody runs and has time for it, it is called within about a
+// quarter of a second after its time, since the server looks only so often. What became
+// due while no server ran is due when one runs again, or another node leads, and is
+// called some seconds later.
 //
 // A later Set with the same ID replaces the timer.
 //
@@ -36,27 +40,33 @@
 //
 // A call may be made again although it succeeded: its process died before it could say
 // so, or was silent for half a minute, or the server stopped between making the timer
-// due and forgetting it. Also, a handler that is called again by its projection sets its timers again,
-// and if they were called meanwhile they are called again, at once. So what a call does
-// is to be idempotent: best a command with an id that is derived from the timer's, and
-// which looks at the state first. The order that was paid in the meantime rejects to
-// expire. And the At of a timer is to follow from the event, not from the clock.
+// due and forgetting it. And a handler that is called again by its projection sets its
+// timers again, as it does when the read model is rebuilt without holding back its
+// effects: those that were called meanwhile are called again, at once.
+//
+// So what a call does is to be idempotent: best a command with an id that is derived
+// from the timer's, and which looks at the state first, as above. The At of a timer is to
+// follow from the event, not from the clock, and its ID from what it is about.
 //
 // A timer that is cancelled or replaced just when it is due may be called. Timers are
-// called in no order. Two timers that become due together may be called together; one
-// is not called twice at the same time, unless a process was silent.
+// called in no order, and several at a time. One timer is not called twice at a time,
+// unless a process was silent, or it is set again while it is called.
 //
 // # Limits
 //
 // A call is late while all processes are busy: see [Options], InHand. When timers
 // fail for minutes, their pauses have grown to a minute.
 //
-// Set takes two requests to the server, one after the other. Each timer that waits
-// takes memory of the server, a few hundred bytes. Whoever runs asks the server once a
-// minute for the subjects of all timers that wait, to find those that it has forgotten
-// (it forgets those that are due while it has no space left): with hundreds of
-// thousands of timers that is some megabytes. Such a timer is late by one to two
-// minutes.
+// Set takes two requests to the server, one after the other. A timer that waits takes
+// about a kilobyte of the server's memory, and its data on the disk.
+//
+// The server forgets timers that become due while it has no space left. Whoever runs
+// finds them, by asking once a minute for the subjects of all that wait (less often where
+// that takes more than half a second): such a timer is late by some minutes after there
+// is space.
+//
+// All names share the subjects below "timers.", so on an account that has timers no log
+// can have the name "timers".
 //
 // How durable a timer is that was set is up to the server, as for the events of a log:
 // see package eventstore.

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/service/timer"
 	"github.com/headwater-go/headwater/testutil"
 	"github.com/nats-io/nats.go"
@@ -22,12 +24,13 @@ import (
 // patience bounds what should never take long.
 const patience = 2 * time.Minute
 
-// childEnv has the URL of the server for a process that is killed.
+// childEnv says what a process that is killed is to do: to be called for timers of a
+// server, whose URL it has, or a server, of which it has the folder and the address.
 const childEnv = "HEADWATER_TIMER_CHILD"
 
 func TestMain(m *testing.M) {
-	if url := os.Getenv(childEnv); url != "" {
-		if err := child(url); err != nil {
+	if args := os.Getenv(childEnv); args != "" {
+		if err := child(args); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -36,8 +39,23 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// child says which timer it is called for, and does not return.
-func child(url string) error {
+func child(args string) error {
+	if dir, address, ok := strings.Cut(args, "\n"); ok {
+		return serve(dir, address)
+	}
+	return hang(args)
+}
+
+// serve runs a server, and does not return.
+func serve(dir, address string) error {
+	if _, err := embedded.Start(context.Background(), dir, &embedded.Options{Relaxed: true, Listen: address}); err != nil {
+		return err
+	}
+	select {}
+}
+
+// hang says which timer it is called for, and does not return.
+func hang(url string) error {
 	nc, err := nats.Connect(url)
 	if err != nil {
 		return err

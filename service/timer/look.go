@@ -8,24 +8,26 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// look has timers become due that the server forgot. It makes a timer due once: where
-// that cannot be stored, because it has no space left for example, the server does not
+// look has timers become due that the server forgot, which makes a timer due once:
+// where that cannot be stored, because there is no space left for example, it does not
 // try again before it is restarted.
 func (t *Timers) look(ctx context.Context) {
-	for pause(ctx, t.overdue, nil) == nil {
+	// Of very many timers even the names take a while. Not to be busy with them for
+	// more than a hundredth of the time, it looks less often then.
+	for took := time.Duration(0); pause(ctx, max(t.overdue, 100*took)) == nil; {
+		began := time.Now()
 		if err := t.remind(ctx); err != nil && ctx.Err() == nil {
 			t.log.Warn("timers that the server forgot were not looked for", "error", err)
 		}
+		took = time.Since(began)
 	}
 }
 
 // remind sets timers again which, by the server's clock, have been due for long.
 func (t *Timers) remind(ctx context.Context) error {
-	var info *jetstream.StreamInfo
-	err := t.persist(ctx, func(ctx context.Context) (err error) {
-		info, err = t.stream.Info(ctx, jetstream.WithSubjectFilter(t.prefix+"."+partSet+".>"))
-		return err
-	})
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	info, err := t.stream.Info(limited, jetstream.WithSubjectFilter(t.prefix+"."+partSet+".>"))
 	if err != nil {
 		return err
 	}

@@ -37,8 +37,8 @@ func (t *Timers) persist(ctx context.Context, do func(context.Context) error) er
 		if final(err) {
 			return t.failure(err)
 		}
-		if err := pause(ctx, min(10*time.Millisecond<<min(attempts, 8), time.Second), err); err != nil {
-			return t.unavailable(err)
+		if ended := pause(ctx, min(10*time.Millisecond<<min(attempts, 8), time.Second)); ended != nil {
+			return t.unavailable(fmt.Errorf("%w (%w)", ended, err))
 		}
 	}
 }
@@ -67,14 +67,13 @@ func (t *Timers) unavailable(err error) error {
 	return fmt.Errorf("timers %s: %w: %w", t.name, eventstore.ErrUnavailable, err)
 }
 
-// pause waits about so long. It returns an error if the context ends before: that of
-// the context, and why there was a pause.
-func pause(ctx context.Context, long time.Duration, why error) error {
+// pause waits about so long. It returns the context's error if that ends before.
+func pause(ctx context.Context, long time.Duration) error {
 	select {
 	case <-time.After(long/2 + rand.N(long)):
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w (%w)", context.Cause(ctx), why)
+		return context.Cause(ctx)
 	}
 }
 

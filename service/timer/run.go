@@ -116,7 +116,7 @@ func (r *runner) consume(ctx context.Context) error {
 		case err != nil:
 			return err
 		case gone:
-			_ = pause(ctx, 100*time.Millisecond, nil) // the loop above looks at the context
+			_ = pause(ctx, 100*time.Millisecond) // the loop above looks at the context
 			return nil
 		}
 	}
@@ -150,7 +150,7 @@ func (r *runner) take(ctx context.Context) (gone bool, err error) {
 	case r.nc.IsClosed():
 		return false, r.unavailable(nats.ErrConnectionClosed)
 	case !r.nc.IsConnected():
-		_ = pause(ctx, 100*time.Millisecond, nil) // the caller looks at the context
+		_ = pause(ctx, 100*time.Millisecond) // the caller looks at the context
 		return false, nil
 	}
 	r.pulls++

@@ -88,7 +88,9 @@ func TestReplacedWhenDue(t *testing.T) {
 		}
 	}
 	for _, id := range ids {
-		set(t, timers, id, 0, "last")
+		if err := timers.Set(t.Context(), timer.Timer{ID: id, At: at, Data: []byte("last")}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c := &calls{}
 	run(t, timers, c.fire)
@@ -171,22 +173,24 @@ func TestCalledAgain(t *testing.T) {
 	t.Parallel()
 	nc := testutil.Connect(t, testutil.Server(t))
 	timers := open(t, nc, &timer.Options{InHand: 1, Logger: logger(t)})
-	c := &calls{answer: func(due timer.Timer) error {
+	c := &calls{}
+	c.answer = func(due timer.Timer) error {
 		switch {
 		case due.ID == "panics" && due.Attempt == 1:
 			panic("oh")
-		case due.ID == "fails" && due.Attempt < 4:
+		case due.ID == "fails" && (due.Attempt < 4 || len(c.of("good")) == 0):
 			return errFailed
 		}
 		return nil
-	}}
-	run(t, timers, c.fire)
-	for _, id := range []string{"panics", "fails", "good"} {
-		set(t, timers, id, 0, "data")
 	}
+	run(t, timers, c.fire)
+	set(t, timers, "fails", 0, "data")
+	c.called(t, "fails", 1)
+	set(t, timers, "panics", 0, "data")
+	set(t, timers, "good", 0, "data")
+	c.called(t, "good", 1)
 	c.called(t, "panics", 2)
 	c.called(t, "fails", 4)
-	c.called(t, "good", 1)
 	empty(t, nc)
 	for i, due := range c.of("fails") {
 		if due.Attempt != i+1 || string(due.Data) != "data" {
@@ -240,23 +244,44 @@ func TestDead(t *testing.T) {
 	}
 }
 
-// A call that takes longer than the server waits is not made twice.
+// A process that died while it put a timer with the dead ones does it again.
+func TestDeadTwice(t *testing.T) {
+	t.Parallel()
+	timers := begin(t, nil)
+	for _, reason := range []string{"first", "second"} {
+		if err := timer.Bury(t.Context(), timers, timer.Timer{ID: "a", At: time.Unix(1, 0), Attempt: 3}, reason); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := dead(t, timers); len(got) != 1 || got[0].Reason != "second" || got[0].Attempt != 3 {
+		t.Errorf("dead: %+v", got)
+	}
+}
+
+// While a call takes long the server hears of it, so that it gives the timer to nobody
+// else.
 func TestLongCall(t *testing.T) {
 	t.Parallel()
-	server := testutil.Server(t)
-	nc := testutil.Connect(t, server)
+	nc := testutil.Connect(t, testutil.Server(t))
 	timers := open(t, nc, nil)
-	timer.SetAckWait(timers, 2*time.Second)
-	c := &calls{answer: func(timer.Timer) error {
-		<-time.After(5 * time.Second) // what takes time here is the call itself
-		return nil
-	}}
+	timer.SetAckWait(timers, 3*time.Second)
+	said, err := nc.SubscribeSync("$JS.ACK.test-timers.run.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	finish := make(chan struct{})
+	c := &calls{answer: func(timer.Timer) error { <-finish; return nil }}
 	run(t, timers, c.fire)
 	set(t, timers, "long", 0, "")
-	c.called(t, "long", 1)
-	empty(t, nc)
-	if n := len(c.of("long")); n != 1 {
-		t.Errorf("%d calls", n)
+	defer close(finish)
+	for range 3 {
+		m, err := said.NextMsg(patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(m.Data) != "+WPI" {
+			t.Errorf("the server was told %q", m.Data)
+		}
 	}
 }
 
@@ -264,7 +289,7 @@ func TestLongCall(t *testing.T) {
 func TestStopped(t *testing.T) {
 	t.Parallel()
 	nc := testutil.Connect(t, testutil.Server(t))
-	timers := open(t, nc, &timer.Options{InHand: 3})
+	timers := open(t, nc, &timer.Options{InHand: 3, Attempts: 1})
 	begun := make(chan string, 9)
 	finish := make(chan struct{})
 	release := make(chan struct{})
@@ -297,6 +322,9 @@ func TestStopped(t *testing.T) {
 		c.called(t, id, 1)
 	}
 	empty(t, nc)
+	if got := dead(t, timers); len(got) > 0 {
+		t.Errorf("dead: %+v", got)
+	}
 	if len(c.of("finishes")) > 0 || len(c.of("obeys")) != 1 {
 		t.Errorf("calls: %+v", c.all)
 	}

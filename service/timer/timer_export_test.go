@@ -1,6 +1,17 @@
 package timer
 
-import "time"
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// New returns timers that are not open.
+func New(nc *nats.Conn, name string) *Timers {
+	return &Timers{nc: nc, name: name, prefix: "timers." + name}
+}
 
 // SetAckWait lets calls that say nothing count as lost earlier.
 func SetAckWait(t *Timers, d time.Duration) { t.ackWait = d }
@@ -21,3 +32,8 @@ func Parse(t *Timers, subject string) (string, time.Time, bool) {
 
 // Unescape undoes what Subject does to an id.
 var Unescape = unescape
+
+// Bury puts a timer with the dead ones, always under the same revision.
+func Bury(ctx context.Context, t *Timers, timer Timer, reason string) error {
+	return t.bury(ctx, timer, "1000000000-0123456789abcdef", errors.New(reason))
+}

@@ -99,12 +99,16 @@ func Open(ctx context.Context, nc *nats.Conn, name string, opts *Options) (*Time
 }
 
 func (t *Timers) defaults() error {
-	for what, n := range map[string]*int{"replicas": &t.opts.Replicas, "attempts": &t.opts.Attempts, "calls in hand": &t.opts.InHand} {
-		if *n < 0 {
-			return &eventstore.InvalidError{What: what, Value: fmt.Sprint(*n), Reason: "must not be negative"}
-		}
-		if *n == 0 {
-			*n = map[string]int{"replicas": 1, "attempts": 20, "calls in hand": 16}[what]
+	for _, o := range []struct {
+		what      string
+		n         *int
+		otherwise int
+	}{{"replicas", &t.opts.Replicas, 1}, {"attempts", &t.opts.Attempts, 20}, {"calls in hand", &t.opts.InHand, 16}} {
+		switch {
+		case *o.n < 0:
+			return &eventstore.InvalidError{What: o.what, Value: fmt.Sprint(*o.n), Reason: "must not be negative"}
+		case *o.n == 0:
+			*o.n = o.otherwise
 		}
 	}
 	if t.log == nil {

@@ -23,8 +23,8 @@ var (
 	pay     = checkout.OrderPayWanted{Amount: 36_0000}
 	done    = checkout.Done{}
 	closed  = checkout.OrderClosed{Reason: "the order was cancelled: moths"}
-	void    = checkout.VoidWanted{Reason: closed.Reason}
-	refund  = checkout.RefundWanted{Reason: closed.Reason}
+	void    = checkout.VoidWanted(closed)
+	refund  = checkout.RefundWanted(closed)
 	late    = checkout.CancelWanted{Reason: "the payment was not authorised in time"}
 	kept    = checkout.OrderKept{}
 )
@@ -77,12 +77,12 @@ func TestCommands(t *testing.T) {
 		}},
 		{"no answer in time", []step{
 			{begin, events{wanted}}, {expired, events{late}}, {expired, nil},
-			{cancelled, events{closed, checkout.VoidWanted{Reason: late.Reason}}}, {cancelled, nil},
+			{cancelled, events{closed, checkout.VoidWanted(late)}}, {cancelled, nil},
 			{checkout.Voided{}, append(events{checkout.MoneyFree{Reason: "the payment was voided"}}, failed(late.Reason)...)}, {checkout.Voided{}, nil},
 		}},
 		{"authorised too late", []step{
 			{begin, events{wanted}}, {expired, events{late}}, {authorised, nil},
-			{cancelled, events{closed, checkout.VoidWanted{Reason: late.Reason}}}, {authorised, nil},
+			{cancelled, events{closed, checkout.VoidWanted(late)}}, {authorised, nil},
 		}},
 		{"declined too late", []step{
 			{begin, events{wanted}}, {expired, events{late}},
@@ -132,7 +132,7 @@ func TestCommands(t *testing.T) {
 		}},
 		{"paid otherwise and shipped, before an answer", []step{
 			{begin, events{wanted}}, {checkout.CancelRefused{}, nil}, {expired, events{late}},
-			{checkout.CancelRefused{}, events{kept, checkout.VoidWanted{Reason: late.Reason}}}, {authorised, nil},
+			{checkout.CancelRefused{}, events{kept, checkout.VoidWanted(late)}}, {authorised, nil},
 			{checkout.Voided{}, append(events{checkout.MoneyFree{Reason: "the payment was voided"}}, failed(late.Reason)...)},
 		}},
 		{"captured by hand", []step{

@@ -150,7 +150,7 @@ func (w *world) onWishOfOrders(id string, event checkout.Event) {
 		case errors.Is(err, order.ErrShipped):
 			w.tell(id+"refused", checkout.CancelRefused{})
 		case err == nil, errors.Is(err, order.ErrCancelled):
-			w.tell(id+"cancelled", checkout.OrderCancelled{Reason: e.Reason})
+			w.tell(id+"cancelled", checkout.OrderCancelled(e))
 		default:
 			panic(err)
 		}
