@@ -244,7 +244,9 @@ func TestFrontsGo(t *testing.T) {
 		}
 		s.front.ServeHTTP(w, r)
 	}))
-	report, err := load.Run(t.Context(), load.Config{URLs: []string{away.URL, leaving.URL, s.serve(t, 0, true)}, Orders: 60, Clients: 4})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	report, err := load.Run(ctx, load.Config{URLs: []string{away.URL, leaving.URL, s.serve(t, 0, true)}, Orders: 60, Clients: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -146,6 +147,7 @@ func TestEvents(t *testing.T) {
 func TestEventsOfOthers(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, web.Config{})
+	s.front.Heartbeat(10 * time.Millisecond)
 	other := eventstore.StreamID{Kind: "payment", ID: "1"}
 	append := func() {
 		if _, err := s.log.Append(t.Context(), other, eventstore.Any, []eventstore.EventData{{Type: "payment.requested", Data: []byte(`{"card":"secret"}`)}}, nil); err != nil {
@@ -161,7 +163,6 @@ func TestEventsOfOthers(t *testing.T) {
 			t.Errorf("the first is %+v", m)
 		}
 	}
-	s.front.Heartbeat(time.Millisecond)
 	again := s.listen(t, "", "Last-Event-ID", "1")
 	for range 3 {
 		again.event(t)
@@ -295,7 +296,14 @@ func TestEventsIdle(t *testing.T) {
 	t.Parallel()
 	s := newShop(t, web.Config{})
 	s.front.Heartbeat(20 * time.Millisecond)
-	s.server.Config.ReadTimeout, s.server.Config.WriteTimeout = 30*time.Millisecond, 30*time.Millisecond
+	hurried := httptest.NewUnstartedServer(nil)
+	hurried.Config = web.Server(s.front)
+	hurried.Config.ReadTimeout, hurried.Config.WriteTimeout = 30*time.Millisecond, 30*time.Millisecond
+	hurried.Start()
+	t.Cleanup(hurried.Close)
+	t.Cleanup(s.front.Close)
+	s.server.Close()
+	s.server = hurried
 	l := s.listen(t, "?after=0")
 	for range 10 {
 		if m, ok := l.next(t); !ok || m != (message{id: "0"}) {
