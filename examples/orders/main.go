@@ -42,6 +42,7 @@ Commands:
     report         print figures of all orders
     list           list a read model: sales by day or customer, open or late orders
     serve          answer commands and queries over NATS: orders, and their payments
+    load           place orders over HTTP, as many clients do
 %s
 'orders COMMAND -h' tells more about one. The exit status is 0, 1 if something
 failed, 2 if the command line is wrong, and 130 after Ctrl-C.
@@ -69,6 +70,7 @@ var commands = map[string]func(context.Context, console, []string) error{
 	"report":  report,
 	"list":    list,
 	"serve":   serve,
+	"load":    placeLoad,
 }
 
 func main() {

@@ -69,7 +69,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
 		{"-h"}, {"--help"}, {"help"},
 		{"import", "-h"}, {"show", "-h"}, {"history", "-help"}, {"report", "1", "--help"},
-		{"list", "-h"}, {"serve", "-h"}, {"serve", "orders", "-h"},
+		{"list", "-h"}, {"load", "-h"}, {"serve", "-h"}, {"serve", "orders", "-h"},
 	} {
 		out := succeed(t, args...)
 		requireContains(t, out, "Usage:", "Example", "go run ./examples/orders")
@@ -91,6 +91,8 @@ func TestWrongCommandLine(t *testing.T) {
 		{[]string{"report", "all"}, `report has an argument too many: "all"`},
 		{[]string{"report", "-on-poison", "parc"}, `invalid value "parc" for flag -on-poison: "parc" is none of park, stop`},
 		{[]string{"list", "shipped-orders"}, `there is no read model "shipped-orders"`},
+		{[]string{"load", "-urls", "localhost:8080"}, `"localhost:8080" is no URL of a front`},
+		{[]string{"load", "-clients", "-1"}, "must not be negative"},
 		{[]string{"import", "-orders", "x"}, "import needs both -orders and -lines"},
 	} {
 		r := run(test.args...)
