@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ The environment says the rest:
     NATS_SERVERS          URLs of NATS servers, separated by commas; NATS_USER,
                           NATS_PASSWORD, NATS_CREDS, NATS_CA and so on as the nats
                           tool has them; without, a server is embedded
-    HEADWATER_DATA        folder (default orders-served)
+    HEADWATER_DATA        folder, of each process its own (default orders-served)
     HEADWATER_INSTANCE    what tells processes apart (default the host's name)
     HEADWATER_REPLICAS    on how many nodes what is new is stored (default 1)
     HEADWATER_HEALTH      host:port for /health/live, /health/ready and /metrics
@@ -103,6 +104,7 @@ func serve(ctx context.Context, c console, args []string) error {
 		return wrongUsage(fs, "the deadline must be more than nothing")
 	}
 	config, err := service.FromEnv()
+	config.DataDir = cmp.Or(config.DataDir, defaultServed)
 	switch {
 	case err != nil:
 		return err
@@ -145,9 +147,6 @@ func (s *serving) announce(svc *service.Service, what string) {
 // both runs both services, on the servers that the environment names or on one of
 // their own.
 func (s *serving) both(ctx context.Context, config service.Config) (err error) {
-	if config.DataDir == "" {
-		config.DataDir = defaultServed
-	}
 	starting, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	var connect service.Options
@@ -167,23 +166,17 @@ func (s *serving) both(ctx context.Context, config service.Config) (err error) {
 	return svc.Run(ctx)
 }
 
-// startBoth starts both services, each with a folder of its own. That of the orders
-// is the process: it has the health endpoints and gets the signals, and the payments
-// are a part of it, which stops after all others. So what is asked of the payments
-// until then is answered.
+// startBoth starts both services. That of the orders is the process: it has the health
+// endpoints and gets the signals, and the payments are a part of it, which stops after
+// all others. So what is asked of the payments until then is answered.
 func (s *serving) startBoth(ctx context.Context, config service.Config, opts service.Options) (*service.Service, error) {
-	of := func(name string) service.Config {
-		c := config
-		c.DataDir = filepath.Join(config.DataDir, name)
-		return c
-	}
-	quiet := of(paymentsService)
+	quiet := config
 	quiet.HealthAddress = ""
 	payments, err := s.startPayments(ctx, quiet, opts)
 	if err != nil {
 		return nil, err
 	}
-	orders, err := s.startOrders(ctx, of(ordersService), opts)
+	orders, err := s.startOrders(ctx, config, opts)
 	if err != nil {
 		return nil, errors.Join(err, payments.Stop(context.WithoutCancel(ctx)))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"github.com/headwater-go/headwater/aggregate"
 	"github.com/headwater-go/headwater/eventstore"
@@ -20,14 +21,15 @@ type served struct {
 	metrics *metrics.Metrics
 }
 
-// start starts a service, and lets add add what it has. The figures of both services
-// are told apart by a label.
+// start starts a service, with a folder of its own, and lets add add what it has. The
+// figures of both services are told apart by a label.
 func (s *serving) start(ctx context.Context, config service.Config, opts service.Options, add func(*served, context.Context) error) (*service.Service, error) {
 	label := prometheus.Labels{"service": config.Service}
 	m, err := metrics.New(prometheus.WrapRegistererWith(label, s.figures))
 	if err != nil {
 		return nil, err
 	}
+	config.DataDir = filepath.Join(config.DataDir, config.Service)
 	opts.Logger, opts.OnConnection = s.log, m.Connection
 	opts.Metrics = promhttp.HandlerFor(s.figures, promhttp.HandlerOpts{})
 	opts.Log = &eventstore.Options{OnAppend: m.Append, Live: config.Service == ordersService} // for the page
