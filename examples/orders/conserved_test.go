@@ -239,7 +239,7 @@ func caughtUp(i *instance) error {
 // list returns what a process that is stopped has in its read model.
 func (b *books) list(i *instance) iter.Seq[order.Summary] {
 	b.Helper()
-	file, err := projection.OpenFile(filepath.Join(i.dir, "read-models"))
+	file, err := projection.OpenFile(filepath.Join(i.dir, "orders", "read-models"))
 	if err != nil {
 		b.Fatal(err)
 	}
