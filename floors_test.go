@@ -30,6 +30,8 @@ var floors = map[string][]string{
 	"embedded":             {"internal/lock"},
 	"cmd/headwater":        {"embedded", "eventstore", "internal/lock", "internal/terminal"},
 	"service":              {"aggregate", "embedded", "eventstore", "internal/lock", "internal/pages", "internal/state", "projection", "snapshot"},
+	"service/metrics":      {"aggregate", "embedded", "eventstore", "internal/lock", "internal/pages", "internal/state", "projection", "service", "snapshot"},
+	"service/tracing":      {"aggregate", "embedded", "eventstore", "internal/lock", "internal/pages", "internal/state", "projection", "service", "snapshot"},
 	"service/timer":        {"eventstore"},
 	"testutil":             {"aggregate", "embedded", "eventstore", "internal/lock", "internal/pages", "internal/state", "snapshot"},
 }
@@ -69,26 +71,41 @@ func TestEngineIsLight(t *testing.T) {
 	}
 }
 
-// Only embedded brings the server in, and what runs servers for tests.
-func TestServerIsEmbedded(t *testing.T) {
+// What is heavy is imported by few, and so linked only by who wants it. The rest of the
+// module imports it nowhere but in tests.
+func TestHeavyImportsAreFew(t *testing.T) {
 	t.Parallel()
 	const format = `{{range .Imports}}{{$.ImportPath}} {{.}}{{"\n"}}{{end}}`
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", format, "./...").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	imported := false
-	for line := range strings.Lines(string(out)) {
-		pkg, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if !strings.HasPrefix(imports, "github.com/nats-io/nats-server/") {
-			continue
+	for prefix, allowed := range map[string][]string{
+		"github.com/nats-io/nats-server/": {"embedded", "internal/natsnode"},
+		"github.com/prometheus/":          {"service/metrics", "examples/orders"},
+		"go.opentelemetry.io/":            {"service/tracing", "examples/orders"},
+		"github.com/caarlos0/":            {"service"},
+	} {
+		imported := make(map[string]bool)
+		for line := range strings.Lines(string(out)) {
+			pkg, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if pkg = strings.TrimPrefix(pkg, module); strings.HasPrefix(imports, prefix) {
+				imported[pkg] = true
+				if !slices.Contains(allowed, pkg) {
+					t.Errorf("%s imports %s", pkg, imports)
+				}
+			}
 		}
-		if imported = true; pkg != module+"embedded" && pkg != module+"internal/natsnode" {
-			t.Errorf("%s imports %s", pkg, imports)
+		for _, pkg := range allowed {
+			if !imported[pkg] {
+				t.Errorf("%s imports nothing of %s: it need not be allowed to", pkg, prefix)
+			}
 		}
 	}
-	if !imported {
-		t.Error("nothing imports the server: the test looks for the wrong name")
+	for _, dep := range dependencies(t, "service/tracing") {
+		if strings.HasPrefix(dep, "go.opentelemetry.io/otel/sdk") {
+			t.Errorf("service/tracing links %s, which is for the program to choose", dep)
+		}
 	}
 }
 
