@@ -209,7 +209,7 @@ func (s *Store) Position(ctx context.Context) (uint64, error) {
 		if err == nil {
 			return stream.CachedInfo().State.LastSeq, nil
 		}
-		if denied := w.deniedAPI(); denied != nil {
+		if denied := w.deniedAPI("STREAM.INFO." + s.log); denied != nil {
 			return 0, s.unavailable(denied)
 		}
 		if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, nats.ErrConnectionClosed) {
@@ -229,7 +229,7 @@ func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Strea
 		w := watch{js.Conn(), js.Conn().LastError()}
 		info, err := openOnce(ctx, js, cfg, create, attempt)
 		var refused *jetstream.APIError
-		denied := w.deniedAPI()
+		denied := w.deniedAPI("STREAM.INFO."+cfg.Name, "STREAM.CREATE."+cfg.Name)
 		switch {
 		case err == nil:
 			return info, nil
