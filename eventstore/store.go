@@ -104,12 +104,14 @@ const (
 // and neither deletes nor purges, since an event log only grows.
 //
 // A name is 1 to 64 letters, digits, '-' and '_'; another is an
-// [InvalidError]. An existing stream with settings that can lose or change
+// [InvalidError]. So is one that begins with '_', as do the subjects on which clients
+// get answers, and "live" and "timers", which begin the subjects of live feeds and of
+// package service/timer: a permission for those must not be one for the log. An existing stream with settings that can lose or change
 // history is an [UnsafeLogError]. A log that does not hold what the file
 // Options.HighWater says, or of which the server says that it lost messages, is a
 // [CorruptionError].
 func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store, error) {
-	if err := checkToken("log name", log); err != nil {
+	if err := checkLogName(log); err != nil {
 		return nil, err
 	}
 	if nc == nil {

@@ -53,7 +53,7 @@ func NewClient(nc *nats.Conn, service string, opts *ClientOptions) (*Client, err
 		return nil, &eventstore.InvalidError{What: "inbox prefix", Value: nc.Opts.InboxPrefix, Reason: "must begin with '_' for a service to answer"}
 	}
 	c.inbox = cmp.Or(nc.Opts.InboxPrefix, strings.TrimSuffix(nats.InboxPrefix, ".")) + "."
-	if err := cmp.Or(checkWord("service name", service), c.codes.check()); err != nil {
+	if err := cmp.Or(checkService(service), c.codes.check()); err != nil {
 		return nil, err
 	}
 	return c, nil

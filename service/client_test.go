@@ -221,7 +221,7 @@ func TestClientRefuses(t *testing.T) {
 	if _, err := service.NewClient(nil, "cash", nil); !errors.Is(err, eventstore.ErrInvalid) {
 		t.Errorf("no connection: %v", err)
 	}
-	for _, name := range []string{"", "a.b", "*", ">", "a b", "cash\r\n"} {
+	for _, name := range []string{"", "a.b", "*", ">", "a b", "cash\r\n", "_INBOX", "live", "timers"} {
 		if _, err := service.NewClient(testutil.Connect(t, h.on), name, nil); !errors.Is(err, eventstore.ErrInvalid) {
 			t.Errorf("service %q: %v", name, err)
 		}

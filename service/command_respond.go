@@ -145,7 +145,7 @@ func (r *Responder) check() error {
 	case !semantic.MatchString(r.opts.Version):
 		return &eventstore.InvalidError{What: "version", Value: r.opts.Version, Reason: `must be a semantic version, as "1.2.3" is`}
 	}
-	if err := checkWord("service name", r.service); err != nil {
+	if err := checkService(r.service); err != nil {
 		return err
 	}
 	return r.codes.check()

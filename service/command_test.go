@@ -485,6 +485,12 @@ func TestRespondRefuses(t *testing.T) {
 		"a name of two words": func() (*service.Responder, error) {
 			return service.Respond(t.Context(), nc, "x.y", []service.Endpoint{pay}, nil)
 		},
+		"a name as of inboxes": func() (*service.Responder, error) {
+			return service.Respond(t.Context(), nc, "_x", []service.Endpoint{pay}, nil)
+		},
+		"the name of live feeds": func() (*service.Responder, error) {
+			return service.Respond(t.Context(), nc, "live", []service.Endpoint{pay}, nil)
+		},
 		"no endpoints": func() (*service.Responder, error) { return service.Respond(t.Context(), nc, "x", nil, nil) },
 		"the same twice": func() (*service.Responder, error) {
 			return service.Respond(t.Context(), nc, "x", []service.Endpoint{pay, pay}, nil)

@@ -177,6 +177,21 @@ func checkWord(what, s string) error {
 	return nil
 }
 
+// checkService refuses what is no name of a service, or begins other subjects. An
+// answer could be sent to one that begins with '_', as a command.
+func checkService(name string) error {
+	if !isService(name) {
+		return &eventstore.InvalidError{What: "service name", Value: name, Reason: serviceWanted}
+	}
+	return nil
+}
+
+const serviceWanted = "must be 1 to 64 letters, digits, '-' and '_', not begin with '_', and not be 'live' or 'timers'"
+
+func isService(name string) bool {
+	return checkWord("", name) == nil && name[0] != '_' && name != "live" && name != "timers"
+}
+
 // decodeStrictly reads JSON that is one value and has no field that v has not.
 func decodeStrictly(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
