@@ -222,8 +222,8 @@ func (r *asking) ask(ctx context.Context) ([]byte, error) {
 		if r.nc.IsClosed() {
 			return nil, r.givenUp(nats.ErrConnectionClosed)
 		}
-		if err := denied(r.nc, nil, r.inbox); err != nil {
-			return nil, r.givenUp(err) // no answer will ever be heard
+		if err := r.deaf(); err != nil {
+			return nil, r.givenUp(err)
 		}
 		if errors.Is(err, errNoAnswer) {
 			wait = min(2*wait, max(r.timeout, longestWait))
@@ -235,6 +235,17 @@ func (r *asking) ask(ctx context.Context) ([]byte, error) {
 }
 
 const longestWait = time.Minute
+
+// deaf returns a DeniedError if the server does not permit to hear answers, so that none
+// will ever come. That an answer to somebody else is refused to the connection is another
+// thing.
+func (c *Client) deaf() error {
+	err := denied(c.nc, nil, c.inbox)
+	if err == nil || !strings.Contains(strings.ToLower(err.Error()), "subscription to") {
+		return nil
+	}
+	return err
+}
 
 // errNoAnswer says that a request was sent and nobody answered it in time.
 var errNoAnswer = errors.New("no answer")

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -70,6 +71,9 @@ type Responder struct {
 	queries   crew
 	base      context.Context
 	cancel    context.CancelFunc
+
+	mu      sync.Mutex
+	refused error // the last thing that the server did not permit
 }
 
 type endpoint struct {
@@ -124,6 +128,7 @@ func newResponder(nc *nats.Conn, service string, endpoints []Endpoint, opts *Res
 	if err := r.add(endpoints); err != nil {
 		return nil, err
 	}
+	r.refused = nc.LastError()
 	r.base, r.cancel = context.WithCancel(context.Background())
 	return r, nil
 }
@@ -254,6 +259,7 @@ func (r *Responder) Stop(ctx context.Context) error {
 	if err := flush(ctx, r.nc); err != nil && !gone(err) {
 		return fmt.Errorf("service %s: the last answers may not be out: %w", r.service, err)
 	}
+	r.lookRefused()
 	return nil
 }
 
