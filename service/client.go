@@ -196,8 +196,9 @@ func (c *Client) newAsking(ctx context.Context, name string, body Typed, values 
 		return nil, &eventstore.InvalidError{What: "request " + name, Reason: err.Error()}
 	}
 	r := &asking{Client: c, msg: &nats.Msg{Subject: c.service + "." + name, Data: data, Header: nats.Header{}}}
-	if len(data) > int(c.nc.MaxPayload()) {
-		return nil, tooLarge("request", len(data), int(c.nc.MaxPayload()))
+	// A connection that has yet to be made does not know the limit.
+	if limit := int(c.nc.MaxPayload()); limit > 0 && len(data) > limit {
+		return nil, tooLarge("request", len(data), limit)
 	}
 	said := travels(ctx)
 	if said == nil {

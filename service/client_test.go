@@ -322,3 +322,23 @@ func TestServicePermissions(t *testing.T) {
 		t.Errorf("a service of another name: %v", err)
 	}
 }
+
+// A client may be made before there is a connection. No request is too large for that,
+// which does not know yet what is.
+func TestClientBeforeTheConnection(t *testing.T) {
+	t.Parallel()
+	nc, err := nats.Connect("nats://"+freeAddress(t), nats.RetryOnFailedConnect(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	c, err := service.NewClient(nc, "cash", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := c.Execute(ctx, "front", Pay{Amount: 1}, nil); !errors.Is(err, eventstore.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -146,6 +146,9 @@ func (r *Responder) answer(e *endpoint, m *nats.Msg, arrived time.Time) (data []
 	if len(m.Data) > r.opts.MaxRequest {
 		return nil, tooLarge("request", len(m.Data), r.opts.MaxRequest)
 	}
+	if err := checkHeaders(m.Header); err != nil {
+		return nil, err
+	}
 	limit, err := timeout(m.Header, r.opts.Timeout)
 	if err != nil {
 		return nil, err

@@ -25,6 +25,10 @@ const (
 	hdrVersion   = "Hw-Version"
 	hdrTimeout   = "Hw-Timeout-Ms"
 	hdrNotBefore = "Hw-Not-Before"
+
+	hdrCorrelation = "Hw-Correlation-Id"
+	hdrCausation   = "Hw-Causation-Id"
+	hdrUser        = "Hw-User"
 )
 
 const (
@@ -109,6 +113,24 @@ func (r *request) notBefore() (at eventstore.Revision, asked bool, err error) {
 func encodeRevision(at eventstore.Revision) string {
 	data, _ := at.MarshalBinary() // there is no error
 	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+// checkHeaders refuses headers that begin as ours and are none: to leave out a version
+// that is spelled in other letters would be to execute the command on any.
+func checkHeaders(h nats.Header) error {
+	for name := range h {
+		if len(name) >= len(hdrOurs) && strings.EqualFold(name[:len(hdrOurs)], hdrOurs) && !requestHeaders[name] {
+			return &eventstore.InvalidError{What: "header", Value: clip(name, maxValue), Reason: "is none that a request has; its letters count"}
+		}
+	}
+	return nil
+}
+
+const hdrOurs = "Hw-"
+
+var requestHeaders = map[string]bool{
+	hdrAggregate: true, hdrCommand: true, hdrVersion: true, hdrTimeout: true, hdrNotBefore: true,
+	hdrCorrelation: true, hdrCausation: true, hdrUser: true,
 }
 
 // single returns the value of a header that is there once or not at all: of two,
