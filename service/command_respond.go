@@ -180,8 +180,24 @@ func (r *Responder) add(endpoints []Endpoint) error {
 	return nil
 }
 
+// subscribe makes the subscriptions. The connection knows of the last refusal only: where
+// that is one of somebody else, one of ours may have come before it, and shows when they
+// are made again.
 func (r *Responder) subscribe(ctx context.Context) error {
-	before := r.nc.LastError()
+	const tries = 5
+	for try := 1; ; try++ {
+		before := r.nc.LastError()
+		if err := r.subscribeOnce(ctx, before); err != nil {
+			return err
+		}
+		if after := r.nc.LastError(); after == before || !errors.Is(after, nats.ErrPermissionViolation) || try == tries {
+			return nil
+		}
+		r.unsubscribe()
+	}
+}
+
+func (r *Responder) subscribeOnce(ctx context.Context, before error) error {
 	for _, e := range r.endpoints {
 		if err := r.listen(e.subject, micro.DefaultQueueGroup, func(m *nats.Msg) { r.receive(e, m) }); err != nil {
 			return err
@@ -221,10 +237,15 @@ func (r *Responder) listen(subject, queue string, receive nats.MsgHandler) error
 
 // abandon ends a responder that never began.
 func (r *Responder) abandon() {
+	r.unsubscribe()
+	r.end()
+}
+
+func (r *Responder) unsubscribe() {
 	for _, s := range r.subs {
 		_ = s.Unsubscribe() // fails only where the connection is gone
 	}
-	r.end()
+	r.subs = nil
 }
 
 func (r *Responder) end() {

@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/service"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -125,5 +129,72 @@ func TestClientBesideARefusedService(t *testing.T) {
 	var refused *service.Rejection
 	if _, err := c.Execute(t.Context(), "front", Pay{Amount: 1}, nil); !errors.As(err, &refused) {
 		t.Errorf("got %v after %d requests", err, asked.Load())
+	}
+}
+
+// noisy is a connection on which each refusal of a subscription, the first time, is
+// followed by one of something else.
+type noisy struct {
+	net.Conn
+	once    sync.Once
+	pending []byte
+}
+
+func (c *noisy) Read(p []byte) (int, error) {
+	if len(c.pending) == 0 {
+		buf := make([]byte, 32<<10)
+		n, err := c.Conn.Read(buf)
+		if err != nil {
+			return 0, err
+		}
+		c.pending = buf[:n]
+		if end := bytes.LastIndex(c.pending, []byte("-ERR 'Permissions Violation for Subscription")); end >= 0 && bytes.HasSuffix(c.pending, []byte("\r\n")) {
+			end += bytes.Index(c.pending[end:], []byte("\r\n")) + 2
+			c.once.Do(func() {
+				c.pending = slices.Insert(c.pending, end, []byte("-ERR 'Permissions Violation for Publish to \"somewhere\"'\r\n")...)
+			})
+		}
+	}
+	n := copy(p, c.pending)
+	c.pending = c.pending[n:]
+	return n, nil
+}
+
+// noisyServer makes such connections.
+type noisyServer struct{ *server.Server }
+
+func (s noisyServer) InProcessConn() (net.Conn, error) {
+	conn, err := s.Server.InProcessConn()
+	return &noisy{Conn: conn}, err
+}
+
+// A service that may not take its requests does not begin, though something else on its
+// connection is refused just then.
+func TestRespondRefusedBesideAnother(t *testing.T) {
+	t.Parallel()
+	s, err := server.NewServer(&server.Options{
+		DontListen: true, NoSigs: true, NoLog: true,
+		Users: []*server.User{{Username: "user", Password: "u", Permissions: &server.Permissions{
+			Subscribe: &server.SubjectPermission{Allow: []string{"$SRV.>"}},
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	nc, err := nats.Connect("", nats.InProcessServer(noisyServer{s}), nats.UserInfo("user", "u"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	r, err := service.Respond(t.Context(), nc, "cash", []service.Endpoint{
+		service.Query(func(context.Context, Totals) (int, error) { return 1, nil }, nil),
+	}, nil)
+	if err == nil {
+		stopResponder(t, r)
+	}
+	if !errors.Is(err, eventstore.ErrDenied) || !strings.Contains(err.Error(), "cash.query.ask.totals") {
+		t.Errorf("got %v", err)
 	}
 }
