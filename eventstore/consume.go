@@ -99,7 +99,7 @@ func (s *Store) createConsumer(ctx context.Context, cfg jetstream.ConsumerConfig
 		if err == nil {
 			return nil
 		}
-		if denied := w.deniedAPI(); denied != nil {
+		if denied := w.deniedAPI("CONSUMER.CREATE." + s.log + "."); denied != nil {
 			return s.unavailable(denied)
 		}
 		if errors.Is(err, jetstream.ErrConsumerExists) {

@@ -150,7 +150,7 @@ func (c *Consumer) Next(ctx context.Context) (Delivery, error) {
 
 // failure is the error for the user.
 func (c *Consumer) failure(err error) error {
-	if denied := c.inlet.watch.deniedAPI(); denied != nil {
+	if denied := c.inlet.watch.deniedAPI("CONSUMER.MSG.NEXT." + c.store.log + "."); denied != nil {
 		return c.store.unavailable(denied)
 	}
 	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnavailable) {

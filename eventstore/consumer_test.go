@@ -102,7 +102,7 @@ func (s site) consumer(t *testing.T, log, name string) func() *jetstream.Consume
 }
 
 func consumeLive(t *testing.T, s site) {
-	log := s.log(t, "live", nil)
+	log := s.log(t, "lively", nil)
 	const writers, each = 8, 150
 	before := scatter(t, log, 100)
 	first := before[len(before)-1].Position

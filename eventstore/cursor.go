@@ -52,7 +52,7 @@ func (c *cursor) message(ctx context.Context) (*stored, error) {
 			c.next, c.seen = m.position+1, m
 			return m, nil
 		}
-		if denied := w.deniedAPI(); err != nil && denied != nil {
+		if denied := c.denied(w, err); denied != nil {
 			return nil, c.unavailable(denied)
 		}
 		if ctx.Err() != nil {
@@ -73,6 +73,21 @@ func (c *cursor) message(ctx context.Context) (*stored, error) {
 			return nil, c.unavailable(err)
 		}
 	}
+}
+
+// denied returns what the server did not permit of all that the cursor asks for, if
+// that is why there is an error.
+func (c *cursor) denied(w watch, err error) error {
+	var denied *DeniedError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &denied):
+		return denied
+	case c.line != nil && w.denied(c.line.prefix) != nil:
+		return w.denied(c.line.prefix)
+	}
+	return w.deniedAPI("CONSUMER.MSG.NEXT."+c.log+".", "CONSUMER.INFO."+c.log+".")
 }
 
 // receive returns the next message, or neither that nor an error when all is
@@ -186,19 +201,42 @@ func (c *cursor) open(ctx context.Context) (err error) {
 		MemoryStorage:     true,
 		Replicas:          1,
 	}
+	wait := 5 * time.Second
 	if c.heads != "" {
 		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.FilterSubject = jetstream.DeliverLastPerSubjectPolicy, 0, c.heads
-		// The server looks up all of them first, about a million a second.
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
-		defer cancel()
+		wait = patience // the server looks up all of them first, about a million a second
 	}
-	consumer, err := c.js.CreateConsumer(ctx, c.log, cfg)
-	if err == nil {
-		c.pending = consumer.CachedInfo().NumPending
-	}
-	return err
+	return c.create(ctx, cfg, wait)
 }
+
+// create asks for the consumer.
+func (c *cursor) create(ctx context.Context, cfg jetstream.ConsumerConfig, wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	w := c.reads.watch()
+	request := "CONSUMER.CREATE." + c.log + "."
+	refused := func() error {
+		// With a filter the subject goes on.
+		if denied := w.deniedAPI(request+c.name, request+c.name+"."); denied != nil {
+			return denied
+		}
+		if w.denied("$JS.API.CONSUMER.") != nil {
+			return errOverheard
+		}
+		return nil
+	}
+	return heed(ctx, refused, func(ctx context.Context) error {
+		consumer, err := c.js.CreateConsumer(ctx, c.log, cfg)
+		if err == nil {
+			c.pending = consumer.CachedInfo().NumPending
+		}
+		return err
+	})
+}
+
+// errOverheard says that another cursor was not permitted something. The connection
+// knows of the last refusal only, so this cursor may have been refused just before.
+var errOverheard = errors.New("no answer while the server refused something else")
 
 // same reports an error if the log is not the one any more that the cursor has
 // read: the server may have restarted with less, or with an older copy, and gone

@@ -136,6 +136,50 @@ func TestNotPermitted(t *testing.T) {
 	}
 }
 
+// Who may not make consumers is told so, and soon, although the walk that begins with
+// Open is refused as well, and may not remove what it could not make.
+func TestConsumerNotPermitted(t *testing.T) {
+	t.Parallel()
+	admin, user := guarded(t, []string{"$JS.API.STREAM.>", "$JS.API.DIRECT.>", "$JS.API.CONSUMER.MSG.NEXT.>"}, []string{"_INBOX.>"})
+	owner, err := eventstore.Open(t.Context(), admin, "guarded", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, owner, stream(t), eventstore.NoStream, events("a"), nil)
+	for name, read := range map[string]func(context.Context, *eventstore.Store) error{
+		"log": func(ctx context.Context, s *eventstore.Store) error {
+			_, err := collect(s.Log(ctx, 0, nil))
+			return err
+		},
+		"streams": func(ctx context.Context, s *eventstore.Store) error {
+			for _, err := range s.Streams(ctx, "", 0) {
+				return err
+			}
+			return nil
+		},
+		"verify": func(ctx context.Context, s *eventstore.Store) error {
+			_, err := s.Verify(ctx, nil)
+			return err
+		},
+	} {
+		theirs, err := eventstore.Open(t.Context(), user, "guarded", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+		err = read(ctx, theirs)
+		switch {
+		case ctx.Err() != nil:
+			t.Errorf("%s: it waited for the end of the context: %v", name, err)
+		case !errors.Is(err, eventstore.ErrDenied):
+			t.Errorf("%s: %v, want a DeniedError", name, err)
+		case !strings.Contains(strings.ToLower(err.Error()), "$js.api.consumer.create.guarded.log-"):
+			t.Errorf("%s: %v does not name what is missing", name, err)
+		}
+		cancel()
+	}
+}
+
 // Without the right to receive answers nothing works, and the error says so.
 func TestNoAnswersPermitted(t *testing.T) {
 	t.Parallel()

@@ -90,7 +90,7 @@ func refusedUnsent(t *testing.T, s site) {
 		},
 		"a log": func(eventstore.Expectation) error {
 			var last error
-			for _, log := range []string{"", "a.b", "*", ">", "a b", "é", "a\r\n", strings.Repeat("x", 65)} {
+			for _, log := range []string{"", "a.b", "*", ">", "a b", "é", "a\r\n", "_INBOX", "_", "live", "timers", strings.Repeat("x", 65)} {
 				if _, last = eventstore.Open(t.Context(), nc, log, nil); last == nil {
 					t.Errorf("a log named %q was opened", log)
 				}

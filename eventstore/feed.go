@@ -70,7 +70,7 @@ func (f *feed) run(ctx context.Context, yield func(Event, error) bool) (err erro
 
 // check makes the subject of what is wanted.
 func (f *feed) check() (err error) {
-	if err := checkToken("log name", f.log); err != nil {
+	if err := checkLogName(f.log); err != nil {
 		return err
 	}
 	if f.nc == nil {

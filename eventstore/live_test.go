@@ -117,7 +117,7 @@ func wantMissed(t *testing.T, err error, log string, after uint64, cause string)
 var awkward = []string{"1", "a.b", "*", ">", "a.*", "a b", "%2A", "%", "zürich", "日本", "a/b", "..", "$JS.API.>", "{{wildcard(1)}}"}
 
 func liveChoice(t *testing.T, s site) {
-	log := s.live(t, "live")
+	log := s.live(t, "lively")
 	other := s.live(t, "live-other")
 	consumers := s.consumers(t, log.Name())
 	nc := testutil.Connect(t, s)

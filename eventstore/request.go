@@ -143,7 +143,6 @@ func (x *exchange) request(ctx context.Context, msg *nats.Msg, wait time.Duratio
 // await is answer within a time. A request that the server does not permit gets
 // none.
 func (l *line) await(ctx context.Context, wait time.Duration, w watch, subj string) (*nats.Msg, error) {
-	const glance = 100 * time.Millisecond
 	for ; ; wait -= glance {
 		l.timer.Reset(min(wait, glance))
 		m, err := l.answer(ctx)
@@ -230,11 +229,50 @@ func (w watch) denied(subj string) error {
 	return &DeniedError{Reason: err}
 }
 
-// deniedAPI is denied for the requests that nats.go makes.
-func (w watch) deniedAPI() error {
+// deniedAPI is denied for requests to JetStream that nats.go makes, and for their
+// answers. What else uses the connection may have been refused something too.
+func (w watch) deniedAPI(requests ...string) error {
+	for _, request := range requests {
+		if denied := w.denied("$JS.API." + request); denied != nil {
+			return denied
+		}
+	}
 	inbox := cmp.Or(w.nc.Opts.InboxPrefix, strings.TrimSuffix(nats.InboxPrefix, ".")) + "."
-	return cmp.Or(w.denied("$JS.API."), w.denied(inbox))
+	if denied := w.denied(inbox); denied != nil && strings.Contains(strings.ToLower(denied.Error()), "subscription to") {
+		return denied // and not an answer to somebody else
+	}
+	return nil
 }
+
+// heed calls f, which waits for an answer, and ends its context when refused returns
+// an error. If f then fails, that is the error.
+func heed(ctx context.Context, refused func() error, f func(context.Context) error) error {
+	outer := ctx
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		looks := time.NewTicker(glance)
+		defer looks.Stop()
+		for {
+			select {
+			case <-looks.C:
+				if err := refused(); err != nil {
+					cancel(err)
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	err := f(ctx)
+	if err != nil && ctx.Err() != nil && outer.Err() == nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// glance is how often to look whether the server permits what was asked.
+const glance = 100 * time.Millisecond
 
 // errUnheard says that a request may have been carried out, and that its answer
 // cannot be received.

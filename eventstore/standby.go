@@ -29,7 +29,7 @@ func (s *Store) Standby(ctx context.Context, name string) error {
 	for {
 		w := s.reads.watch()
 		free, err := s.standby(ctx, name)
-		denied := w.deniedAPI()
+		denied := w.deniedAPI("CONSUMER.INFO."+s.log+"."+name, "CONSUMER.MSG.NEXT."+s.log+"."+name)
 		var invalid *InvalidError
 		switch {
 		case err == nil && free:
@@ -140,7 +140,7 @@ func (s *Store) RemoveConsumer(ctx context.Context, name string) error {
 		if err == nil || errors.Is(err, jetstream.ErrConsumerNotFound) {
 			return nil
 		}
-		if denied := w.deniedAPI(); denied != nil {
+		if denied := w.deniedAPI("CONSUMER.DELETE." + s.log + "." + name); denied != nil {
 			return s.unavailable(denied)
 		}
 		if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, nats.ErrConnectionClosed) {

@@ -104,12 +104,14 @@ const (
 // and neither deletes nor purges, since an event log only grows.
 //
 // A name is 1 to 64 letters, digits, '-' and '_'; another is an
-// [InvalidError]. An existing stream with settings that can lose or change
+// [InvalidError]. So is one that begins with '_', as do the subjects on which clients
+// get answers, and "live" and "timers", which begin the subjects of live feeds and of
+// package service/timer: a permission for those must not be one for the log. An existing stream with settings that can lose or change
 // history is an [UnsafeLogError]. A log that does not hold what the file
 // Options.HighWater says, or of which the server says that it lost messages, is a
 // [CorruptionError].
 func Open(ctx context.Context, nc *nats.Conn, log string, opts *Options) (*Store, error) {
-	if err := checkToken("log name", log); err != nil {
+	if err := checkLogName(log); err != nil {
 		return nil, err
 	}
 	if nc == nil {
@@ -209,7 +211,7 @@ func (s *Store) Position(ctx context.Context) (uint64, error) {
 		if err == nil {
 			return stream.CachedInfo().State.LastSeq, nil
 		}
-		if denied := w.deniedAPI(); denied != nil {
+		if denied := w.deniedAPI("STREAM.INFO." + s.log); denied != nil {
 			return 0, s.unavailable(denied)
 		}
 		if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, nats.ErrConnectionClosed) {
@@ -229,7 +231,7 @@ func openStream(ctx context.Context, js jetstream.JetStream, cfg jetstream.Strea
 		w := watch{js.Conn(), js.Conn().LastError()}
 		info, err := openOnce(ctx, js, cfg, create, attempt)
 		var refused *jetstream.APIError
-		denied := w.deniedAPI()
+		denied := w.deniedAPI("STREAM.INFO."+cfg.Name, "STREAM.CREATE."+cfg.Name)
 		switch {
 		case err == nil:
 			return info, nil

@@ -73,6 +73,18 @@ func checkToken(what, s string) error {
 	return nil
 }
 
+// checkLogName refuses what begins other subjects than those of a log.
+func checkLogName(log string) error {
+	const what = "log name"
+	if strings.HasPrefix(log, "_") {
+		return &InvalidError{What: what, Value: log, Reason: "must not begin with '_', as the subjects do on which clients get answers"}
+	}
+	if log+"." == livePrefix || log == "timers" {
+		return &InvalidError{What: what, Value: log, Reason: "begins the subjects of something else: of live feeds, or of timers"}
+	}
+	return checkToken(what, log)
+}
+
 // checkText refuses what CloudEvents does not allow in an attribute: anything
 // but UTF-8 without control characters.
 func checkText(what, s string) error {

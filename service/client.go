@@ -53,7 +53,7 @@ func NewClient(nc *nats.Conn, service string, opts *ClientOptions) (*Client, err
 		return nil, &eventstore.InvalidError{What: "inbox prefix", Value: nc.Opts.InboxPrefix, Reason: "must begin with '_' for a service to answer"}
 	}
 	c.inbox = cmp.Or(nc.Opts.InboxPrefix, strings.TrimSuffix(nats.InboxPrefix, ".")) + "."
-	if err := cmp.Or(checkWord("service name", service), c.codes.check()); err != nil {
+	if err := cmp.Or(checkService(service), c.codes.check()); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -196,8 +196,9 @@ func (c *Client) newAsking(ctx context.Context, name string, body Typed, values 
 		return nil, &eventstore.InvalidError{What: "request " + name, Reason: err.Error()}
 	}
 	r := &asking{Client: c, msg: &nats.Msg{Subject: c.service + "." + name, Data: data, Header: nats.Header{}}}
-	if len(data) > int(c.nc.MaxPayload()) {
-		return nil, tooLarge("request", len(data), int(c.nc.MaxPayload()))
+	// A connection that has yet to be made does not know the limit.
+	if limit := int(c.nc.MaxPayload()); limit > 0 && len(data) > limit {
+		return nil, tooLarge("request", len(data), limit)
 	}
 	said := travels(ctx)
 	if said == nil {
@@ -222,8 +223,8 @@ func (r *asking) ask(ctx context.Context) ([]byte, error) {
 		if r.nc.IsClosed() {
 			return nil, r.givenUp(nats.ErrConnectionClosed)
 		}
-		if err := denied(r.nc, nil, r.inbox); err != nil {
-			return nil, r.givenUp(err) // no answer will ever be heard
+		if err := r.deaf(); err != nil {
+			return nil, r.givenUp(err)
 		}
 		if errors.Is(err, errNoAnswer) {
 			wait = min(2*wait, max(r.timeout, longestWait))
@@ -235,6 +236,17 @@ func (r *asking) ask(ctx context.Context) ([]byte, error) {
 }
 
 const longestWait = time.Minute
+
+// deaf returns a DeniedError if the server does not permit to hear answers, so that none
+// will ever come. That an answer to somebody else is refused to the connection is another
+// thing.
+func (c *Client) deaf() error {
+	err := denied(c.nc, nil, c.inbox)
+	if err == nil || !strings.Contains(strings.ToLower(err.Error()), "subscription to") {
+		return nil
+	}
+	return err
+}
 
 // errNoAnswer says that a request was sent and nobody answered it in time.
 var errNoAnswer = errors.New("no answer")

@@ -221,7 +221,7 @@ func TestClientRefuses(t *testing.T) {
 	if _, err := service.NewClient(nil, "cash", nil); !errors.Is(err, eventstore.ErrInvalid) {
 		t.Errorf("no connection: %v", err)
 	}
-	for _, name := range []string{"", "a.b", "*", ">", "a b", "cash\r\n"} {
+	for _, name := range []string{"", "a.b", "*", ">", "a b", "cash\r\n", "_INBOX", "live", "timers"} {
 		if _, err := service.NewClient(testutil.Connect(t, h.on), name, nil); !errors.Is(err, eventstore.ErrInvalid) {
 			t.Errorf("service %q: %v", name, err)
 		}
@@ -320,5 +320,25 @@ func TestServicePermissions(t *testing.T) {
 	}
 	if _, err := service.Respond(t.Context(), nc, "other", endpoints, nil); !errors.Is(err, eventstore.ErrDenied) || !strings.Contains(err.Error(), "other.command.till") {
 		t.Errorf("a service of another name: %v", err)
+	}
+}
+
+// A client may be made before there is a connection. No request is too large for that,
+// which does not know yet what is.
+func TestClientBeforeTheConnection(t *testing.T) {
+	t.Parallel()
+	nc, err := nats.Connect("nats://"+freeAddress(t), nats.RetryOnFailedConnect(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	c, err := service.NewClient(nc, "cash", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := c.Execute(ctx, "front", Pay{Amount: 1}, nil); !errors.Is(err, eventstore.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
 	}
 }

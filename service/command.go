@@ -49,8 +49,9 @@ type HandleOptions struct {
 // [aggregate.Repository.Execute].
 //
 // A request is the command as JSON, without fields that it does not know, and these
-// headers. Values are percent-encoded as in a URL's path, those of the trace context
-// as they are. A name or id has 255 bytes at most before that, other metadata 1024.
+// headers, in these letters; another that begins with "Hw-" is refused. Values are
+// percent-encoded as in a URL's path, those of the trace context as they are. A name
+// or id has 255 bytes at most before that, other metadata 1024.
 //
 //	Hw-Aggregate-Id    which aggregate; required
 //	Hw-Command-Id      id of the command; default: a new one

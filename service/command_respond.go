@@ -9,6 +9,7 @@ import (
 	"maps"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -70,6 +71,9 @@ type Responder struct {
 	queries   crew
 	base      context.Context
 	cancel    context.CancelFunc
+
+	mu      sync.Mutex
+	refused error // the last thing that the server did not permit
 }
 
 type endpoint struct {
@@ -124,6 +128,7 @@ func newResponder(nc *nats.Conn, service string, endpoints []Endpoint, opts *Res
 	if err := r.add(endpoints); err != nil {
 		return nil, err
 	}
+	r.refused = nc.LastError()
 	r.base, r.cancel = context.WithCancel(context.Background())
 	return r, nil
 }
@@ -145,7 +150,7 @@ func (r *Responder) check() error {
 	case !semantic.MatchString(r.opts.Version):
 		return &eventstore.InvalidError{What: "version", Value: r.opts.Version, Reason: `must be a semantic version, as "1.2.3" is`}
 	}
-	if err := checkWord("service name", r.service); err != nil {
+	if err := checkService(r.service); err != nil {
 		return err
 	}
 	return r.codes.check()
@@ -175,8 +180,24 @@ func (r *Responder) add(endpoints []Endpoint) error {
 	return nil
 }
 
+// subscribe makes the subscriptions. The connection knows of the last refusal only: where
+// that is one of somebody else, one of ours may have come before it, and shows when they
+// are made again.
 func (r *Responder) subscribe(ctx context.Context) error {
-	before := r.nc.LastError()
+	const tries = 5
+	for try := 1; ; try++ {
+		before := r.nc.LastError()
+		if err := r.subscribeOnce(ctx, before); err != nil {
+			return err
+		}
+		if after := r.nc.LastError(); after == before || !errors.Is(after, nats.ErrPermissionViolation) || try == tries {
+			return nil
+		}
+		r.unsubscribe()
+	}
+}
+
+func (r *Responder) subscribeOnce(ctx context.Context, before error) error {
 	for _, e := range r.endpoints {
 		if err := r.listen(e.subject, micro.DefaultQueueGroup, func(m *nats.Msg) { r.receive(e, m) }); err != nil {
 			return err
@@ -216,10 +237,15 @@ func (r *Responder) listen(subject, queue string, receive nats.MsgHandler) error
 
 // abandon ends a responder that never began.
 func (r *Responder) abandon() {
+	r.unsubscribe()
+	r.end()
+}
+
+func (r *Responder) unsubscribe() {
 	for _, s := range r.subs {
 		_ = s.Unsubscribe() // fails only where the connection is gone
 	}
-	r.end()
+	r.subs = nil
 }
 
 func (r *Responder) end() {
@@ -254,6 +280,7 @@ func (r *Responder) Stop(ctx context.Context) error {
 	if err := flush(ctx, r.nc); err != nil && !gone(err) {
 		return fmt.Errorf("service %s: the last answers may not be out: %w", r.service, err)
 	}
+	r.lookRefused()
 	return nil
 }
 

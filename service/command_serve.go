@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -50,6 +51,7 @@ func (r *Responder) receive(e *endpoint, m *nats.Msg) {
 		return
 	}
 	arrived := time.Now()
+	r.lookRefused()
 	if !e.crew.do(func() { r.serve(e, m, arrived) }) {
 		r.fail(e, m, arrived, &Error{Kind: eventstore.ErrUnavailable, Message: "the service has too many requests in hand"})
 	}
@@ -69,7 +71,7 @@ func (r *Responder) serve(e *endpoint, m *nats.Msg, arrived time.Time) {
 }
 
 func (r *Responder) fail(e *endpoint, m *nats.Msg, arrived time.Time, err error) {
-	f, whole := r.codes.describe(err)
+	f, whole, err := r.describe(err)
 	if !whole {
 		r.log.Error("a request failed", "subject", m.Subject, "error", err)
 	}
@@ -80,18 +82,56 @@ func (r *Responder) fail(e *endpoint, m *nats.Msg, arrived time.Time, err error)
 	}})
 }
 
+// describe is that of the codes. An error whose methods panic, as those of a nil
+// pointer do, is answered as one that did itself.
+func (r *Responder) describe(err error) (f failure, whole bool, same error) {
+	defer func() {
+		if p := recover(); p != nil {
+			f, whole, same = internal, false, panicked(p)
+		}
+	}()
+	f, whole = r.codes.describe(err)
+	return f, whole, err
+}
+
 // answered counts an answer, and tells of it.
 func (r *Responder) answered(e *endpoint, arrived time.Time, outcome, wrong string) {
 	took := time.Since(arrived)
 	e.count(took, wrong)
-	if r.opts.OnAnswer != nil {
-		r.opts.OnAnswer(Answered{e.subject, outcome, took})
+	if r.opts.OnAnswer == nil {
+		return
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			r.log.Error("OnAnswer panicked", "error", panicked(p))
+		}
+	}()
+	r.opts.OnAnswer(Answered{e.subject, outcome, took})
 }
+
+// panicked is the error of a panic, to be made where that is recovered.
+func panicked(p any) error { return fmt.Errorf("%w: panic: %v\n%s", ErrInternal, p, debug.Stack()) }
 
 func (r *Responder) send(m, answer *nats.Msg) {
 	if err := r.nc.PublishMsg(answer); err != nil {
 		r.log.Error("an answer could not be sent", "subject", m.Subject, "error", err)
+	}
+}
+
+// lookRefused logs that the server did not permit an answer. It says so to the
+// connection only, and later, so that is looked for with the next request and when the
+// responder stops.
+func (r *Responder) lookRefused() {
+	err := r.nc.LastError()
+	if err == nil || !errors.Is(err, nats.ErrPermissionViolation) {
+		return
+	}
+	r.mu.Lock()
+	news := err != r.refused
+	r.refused = err
+	r.mu.Unlock()
+	if news && strings.Contains(strings.ToLower(err.Error()), `publish to "_`) {
+		r.log.Error("the server did not permit an answer: the user needs allow_responses", "error", err)
 	}
 }
 
@@ -100,11 +140,14 @@ func (r *Responder) answer(e *endpoint, m *nats.Msg, arrived time.Time) (data []
 	// Below everything else, so that whatever panics is answered.
 	defer func() {
 		if p := recover(); p != nil {
-			data, err = nil, fmt.Errorf("%w: panic: %v\n%s", ErrInternal, p, debug.Stack())
+			data, err = nil, panicked(p)
 		}
 	}()
 	if len(m.Data) > r.opts.MaxRequest {
 		return nil, tooLarge("request", len(m.Data), r.opts.MaxRequest)
+	}
+	if err := checkHeaders(m.Header); err != nil {
+		return nil, err
 	}
 	limit, err := timeout(m.Header, r.opts.Timeout)
 	if err != nil {

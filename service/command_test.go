@@ -132,7 +132,9 @@ func TestMalformedRequests(t *testing.T) {
 		"an array":                   {`[1]`, nats.Header{id: {"x"}}, "JSON array"},
 		"too large":                  {`{"Amount":1,"Note":"` + strings.Repeat("x", 100) + `"}`, nats.Header{id: {"x"}}, "413: the request has"},
 		"no id":                      {sound, nil, "is missing"},
-		"another case":               {sound, nats.Header{"hw-aggregate-id": {"x"}}, "is missing"},
+		"another case":               {sound, nats.Header{"hw-aggregate-id": {"x"}}, "its letters count"},
+		"a version in another case":  {sound, nats.Header{id: {"x"}, "hw-version": {"7"}}, "its letters count"},
+		"an unknown header":          {sound, nats.Header{id: {"x"}, "Hw-Expected-Version": {"7"}}, "its letters count"},
 		"two ids":                    {sound, nats.Header{id: {"x", "y"}}, "more than once"},
 		"an id with a line feed":     {sound, nats.Header{id: {"x%0d%0aHw-User:%20root"}}, "control character"},
 		"an id that is not escaped":  {sound, nats.Header{id: {"100%"}}, "percent-encoded"},
@@ -175,7 +177,7 @@ func TestIgnoredHeaders(t *testing.T) {
 		id := fmt.Sprint(i)
 		h.raw(t, "cash.command.till.pay", `{"Amount":1}`, nats.Header{
 			"Hw-Aggregate-Id": {id}, "traceparent": {parent}, "tracestate": {"a=1"}, "Hw-Timeout-Ms": {"9223372036854775807"},
-			"ce-user": {"root"}, "Nats-Msg-Id": {"x"}, "Nats-Expected-Stream": {"other"}, "hw-user": {"root"},
+			"ce-user": {"root"}, "Nats-Msg-Id": {"x"}, "Nats-Expected-Stream": {"other"},
 		})
 		for e, err := range h.store.Read(t.Context(), eventstore.StreamID{Kind: "till", ID: id}, nil) {
 			if err != nil || len(e.Metadata) > 0 {
@@ -484,6 +486,12 @@ func TestRespondRefuses(t *testing.T) {
 		},
 		"a name of two words": func() (*service.Responder, error) {
 			return service.Respond(t.Context(), nc, "x.y", []service.Endpoint{pay}, nil)
+		},
+		"a name as of inboxes": func() (*service.Responder, error) {
+			return service.Respond(t.Context(), nc, "_x", []service.Endpoint{pay}, nil)
+		},
+		"the name of live feeds": func() (*service.Responder, error) {
+			return service.Respond(t.Context(), nc, "live", []service.Endpoint{pay}, nil)
 		},
 		"no endpoints": func() (*service.Responder, error) { return service.Respond(t.Context(), nc, "x", nil, nil) },
 		"the same twice": func() (*service.Responder, error) {

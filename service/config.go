@@ -48,8 +48,9 @@ type Config struct {
 	CertFile string `env:"NATS_CERT"`
 	KeyFile  string `env:"NATS_KEY"`
 
-	// Service is the service's name: 1 to 64 letters, digits, '-' and '_'. Default:
-	// the program's name, with '-' for other characters.
+	// Service is the service's name: 1 to 64 letters, digits, '-' and '_', of which '_'
+	// is not the first, and not "live" or "timers". Default: the program's name, with
+	// '-' for other characters.
 	Service string `env:"HEADWATER_SERVICE"`
 	// Instance is what tells the process from others of the service: 1 to 128
 	// letters, digits, '.', '-' and '_'. Default: the name of the host.
@@ -66,8 +67,8 @@ type Config struct {
 	DataDir string `env:"HEADWATER_DATA"`
 	// HighWaterDir is a folder for the high-water mark, see
 	// [eventstore.Options.HighWater], in a file named after service, instance and
-	// log. It is made if there is none. Instances that share a folder must have different names. Default: there
-	// is no mark.
+	// log. It is made if there is none. Instances that share a folder must have
+	// different names. Default: there is no mark.
 	HighWaterDir string `env:"HEADWATER_HIGH_WATER"`
 	// AckWait is how long the log waits for one answer of the server before it asks
 	// again, see [eventstore.Options.AckWait]. Default 5 seconds.
@@ -159,7 +160,10 @@ func (c Config) complete(alone bool) (Config, error) {
 
 func programName() string {
 	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
-	return clean(name, "-_", 64)
+	if name = clean(strings.TrimLeft(name, "_"), "-_", 64); isService(name) {
+		return name
+	}
+	return "service"
 }
 
 func hostName() string {

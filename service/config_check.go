@@ -187,15 +187,14 @@ func (c *Config) checkPair(wrong *mistakes) {
 }
 
 func (c *Config) checkNames(wrong *mistakes) {
-	const word = "is not 1 to 64 letters, digits, '-' and '_'"
-	if c.Service != "" && c.Service != clean(c.Service, "-_", 64) {
-		wrong.add("HEADWATER_SERVICE", word)
+	if c.Service != "" && !isService(c.Service) {
+		wrong.add("HEADWATER_SERVICE", serviceWanted)
 	}
 	if c.Instance != "" && c.Instance != clean(c.Instance, ".-_", 128) {
 		wrong.add("HEADWATER_INSTANCE", "is not 1 to 128 letters, digits, '.', '-' and '_'")
 	}
-	if c.Log != "" && c.Log != clean(c.Log, "-_", 64) {
-		wrong.add("HEADWATER_LOG", word)
+	if c.Log != "" && !isService(c.Log) { // what a log may be called, a service may
+		wrong.add("HEADWATER_LOG", serviceWanted)
 	}
 	if prefix, ok := strings.CutPrefix(c.InboxPrefix, "_"); c.InboxPrefix != "" && (!ok || prefix == "" || prefix != clean(prefix, "-_", 64)) {
 		wrong.add("NATS_INBOX_PREFIX", "is not '_' and then 1 to 64 letters, digits, '-' and '_'")

@@ -109,6 +109,8 @@ func TestConfigMistakes(t *testing.T) {
 			[]string{"HEADWATER_SERVICE", "HEADWATER_INSTANCE", "HEADWATER_LOG", "NATS_INBOX_PREFIX", "HEADWATER_HEALTH"},
 		},
 		"an inbox that no service answers to": {variables{"NATS_INBOX_PREFIX": "inbox"}, []string{"NATS_INBOX_PREFIX"}},
+		"names of other subjects":             {variables{"HEADWATER_SERVICE": "live", "HEADWATER_LOG": "timers"}, []string{"HEADWATER_SERVICE", "HEADWATER_LOG"}},
+		"names as of inboxes":                 {variables{"HEADWATER_SERVICE": "_INBOX", "HEADWATER_LOG": "_a"}, []string{"HEADWATER_SERVICE", "HEADWATER_LOG"}},
 		"no inbox":                            {variables{"NATS_INBOX_PREFIX": "_"}, []string{"NATS_INBOX_PREFIX"}},
 		"folders": {
 			variables{"HEADWATER_DATA": nothing, "HEADWATER_HIGH_WATER": nothing},

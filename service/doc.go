@@ -55,7 +55,8 @@
 // The subjects of a log named x begin with "x." too. So give services other names than
 // logs: a permission that is meant for the one would be for the other too.
 //
-// A service answers only to a reply subject that begins with '_', as inboxes do.
+// A service answers only to a reply subject that begins with '_', as inboxes do, and as
+// the names of services and logs do not.
 // Otherwise whoever may ask could let the service write where only the service may,
 // to its log for example.
 //

@@ -23,13 +23,14 @@ type Health struct {
 // Part is how a part of a service is: the service itself, its connection, its log,
 // and what runs in its background.
 type Part struct {
-	Part   string  `json:"part"`
-	Ready  bool    `json:"ready"`
-	State  string  `json:"state,omitempty"`
-	Reason string  `json:"reason,omitempty"` // why it is not ready
-	Note   string  `json:"note,omitempty"`   // what is odd though it is ready
-	Lag    uint64  `json:"lag,omitempty"`    // commits that wait for a projection
-	Behind float64 `json:"behind,omitempty"` // by how many seconds a projection is behind
+	Part   string `json:"part"`
+	Ready  bool   `json:"ready"`
+	State  string `json:"state,omitempty"`
+	Reason string `json:"reason,omitempty"` // why it is not ready
+	Note   string `json:"note,omitempty"`   // what is odd though it is ready
+	// Of a projection, unless it stands by:
+	Lag    uint64  `json:"lag,omitempty"`    // commits that wait for it
+	Behind float64 `json:"behind,omitempty"` // by how many seconds it is behind
 	Parked int     `json:"parked,omitempty"` // streams that wait for somebody's help
 }
 

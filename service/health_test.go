@@ -369,3 +369,51 @@ func TestLogWentBack(t *testing.T) {
 	service.Seen(svc, 7)
 	awaitPart(t, svc, "log test", false, "ended at 7 before")
 }
+
+// A standing is a projection of which somebody else says how it is.
+type standing struct {
+	store *eventstore.Store
+
+	mu     sync.Mutex
+	status projection.Status
+}
+
+func (s *standing) Name() string                  { return "income" }
+func (s *standing) Store() *eventstore.Store      { return s.store }
+func (s *standing) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+
+func (s *standing) Status() projection.Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+func (s *standing) is(status projection.Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status = status
+}
+
+// A projection that stands by is not behind, however far the log goes on; when it
+// takes over it is not yet late.
+func TestProjectionStandsBy(t *testing.T) {
+	t.Parallel()
+	svc := startService(t, service.Config{Log: "test"}, on(newHouse(t)))
+	s := &standing{store: svc.Log()}
+	s.is(projection.Status{State: projection.Standby, Err: errPoison})
+	const bound = 100 * time.Millisecond
+	svc.Project(s, &service.ProjectOptions{MaxLag: 1, MaxBehind: bound})
+	for range 3 {
+		pay(t, svc.Log(), "front", 1)
+	}
+	want := service.Part{Part: "projection income", Ready: true, State: "standby", Note: errPoison.Error()}
+	for began := time.Now(); time.Since(began) < 2*bound; {
+		if got := partOf(t, svc, "projection income"); got != want {
+			t.Fatalf("got %+v", got)
+		}
+	}
+	s.is(projection.Status{State: projection.CatchingUp, Position: 0, Head: 1})
+	if got := partOf(t, svc, "projection income"); !strings.Contains(got.Reason, "3 commits wait") || got.Lag != 3 || got.Behind >= bound.Seconds() {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -65,7 +65,7 @@ type ProjectOptions struct {
 
 // Project runs a projection in the background, as [Service.Go] does. It is ready while
 // it is live, or catches up within the bounds, or stands by because another process
-// projects. When the service stops it finishes the transaction in hand.
+// projects, which knows how far it is. When the service stops it finishes the transaction in hand.
 func (s *Service) Project(p Projection, opts *ProjectOptions) {
 	if opts == nil {
 		opts = &ProjectOptions{}
@@ -87,18 +87,21 @@ func (p *part) projects(of Projection, bounds ProjectOptions, h head) Part {
 	if _, err := p.state(); err != nil {
 		return p.says("stopped", err)
 	}
+	said := p.says(string(status.State), nil)
+	if status.State == projection.Standby {
+		p.rests()
+		if status.Err != nil {
+			said.Note = status.Err.Error()
+		}
+		return said // how far the other process is, this one does not know
+	}
 	if h.log == of.Store().Identity() {
 		// What it knows itself is of when it was last connected.
 		status.Head = max(status.Head, h.position)
 	}
-	said := p.says(string(status.State), nil)
 	behind := max(status.Behind, p.stalled(status))
 	said.Lag, said.Behind, said.Parked = status.Lag(), behind.Seconds(), status.Parked
 	switch {
-	case status.State == projection.Standby:
-		if status.Err != nil {
-			said.Note = status.Err.Error()
-		}
 	case status.State == projection.Stopped:
 		said.fail(errors.New("it does not run"))
 	case said.Lag > bounds.MaxLag:
@@ -120,6 +123,13 @@ func (p *part) stalled(status projection.Status) time.Duration {
 		p.position, p.since = status.Position, time.Now()
 	}
 	return time.Since(p.since)
+}
+
+// rests notes that a projection has nothing to do, whatever waits.
+func (p *part) rests() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since = time.Time{}
 }
 
 func because(err, why error) error {

@@ -25,6 +25,10 @@ const (
 	hdrVersion   = "Hw-Version"
 	hdrTimeout   = "Hw-Timeout-Ms"
 	hdrNotBefore = "Hw-Not-Before"
+
+	hdrCorrelation = "Hw-Correlation-Id"
+	hdrCausation   = "Hw-Causation-Id"
+	hdrUser        = "Hw-User"
 )
 
 const (
@@ -111,6 +115,24 @@ func encodeRevision(at eventstore.Revision) string {
 	return base64.RawURLEncoding.EncodeToString(data)
 }
 
+// checkHeaders refuses headers that begin as ours and are none: to leave out a version
+// that is spelled in other letters would be to execute the command on any.
+func checkHeaders(h nats.Header) error {
+	for name := range h {
+		if len(name) >= len(hdrOurs) && strings.EqualFold(name[:len(hdrOurs)], hdrOurs) && !requestHeaders[name] {
+			return &eventstore.InvalidError{What: "header", Value: clip(name, maxValue), Reason: "is none that a request has; its letters count"}
+		}
+	}
+	return nil
+}
+
+const hdrOurs = "Hw-"
+
+var requestHeaders = map[string]bool{
+	hdrAggregate: true, hdrCommand: true, hdrVersion: true, hdrTimeout: true, hdrNotBefore: true,
+	hdrCorrelation: true, hdrCausation: true, hdrUser: true,
+}
+
 // single returns the value of a header that is there once or not at all: of two,
 // who checks one and who uses another would not see the same.
 func single(h nats.Header, name string) (string, error) {
@@ -175,6 +197,21 @@ func checkWord(what, s string) error {
 		return &eventstore.InvalidError{What: what, Value: s, Reason: "must be 1 to 64 letters, digits, '-' and '_'"}
 	}
 	return nil
+}
+
+// checkService refuses what is no name of a service, or begins other subjects. An
+// answer could be sent to one that begins with '_', as a command.
+func checkService(name string) error {
+	if !isService(name) {
+		return &eventstore.InvalidError{What: "service name", Value: name, Reason: serviceWanted}
+	}
+	return nil
+}
+
+const serviceWanted = "must be 1 to 64 letters, digits, '-' and '_', not begin with '_', and not be 'live' or 'timers'"
+
+func isService(name string) bool {
+	return checkWord("", name) == nil && name[0] != '_' && name != "live" && name != "timers"
 }
 
 // decodeStrictly reads JSON that is one value and has no field that v has not.

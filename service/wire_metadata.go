@@ -19,9 +19,9 @@ const (
 // metadataHeaders are the headers of metadata that is text of any kind. No others
 // are taken from a request.
 var metadataHeaders = [...]struct{ header, key string }{
-	{"Hw-Correlation-Id", eventstore.CorrelationID},
-	{"Hw-Causation-Id", eventstore.CausationID},
-	{"Hw-User", eventstore.User},
+	{hdrCorrelation, eventstore.CorrelationID},
+	{hdrCausation, eventstore.CausationID},
+	{hdrUser, eventstore.User},
 }
 
 // metadata returns what the headers say for the commit.

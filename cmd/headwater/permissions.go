@@ -150,6 +150,11 @@ func (w *wishes) checkNames(answers bool) error {
 			}
 		}
 	}
+	for _, name := range append([]string{w.log}, *w.services...) {
+		if strings.HasPrefix(name, "_") || name == "live" || name == "timers" {
+			return wrongUsage(w.flags, "%q is no name of a log or service: their subjects would be those of something else", name)
+		}
+	}
 	if answers && len(*w.services) > 1 {
 		return wrongUsage(w.flags, "a user who is command answers for one service; -service names %d", len(*w.services))
 	}

@@ -148,7 +148,7 @@ func TestErrorsBeyondRoles(t *testing.T) {
 			for _, err = range log.Log(ctx, 0, nil) {
 			}
 			return err
-		}, "$JS.API.CONSUMER.*.shop.*"},
+		}, "$JS.API.CONSUMER.CREATE.shop.*"},
 		{"client -service orders -query count", func(ctx context.Context, u *user) error { return request(ctx, u.nc, "orders", placeOrder{}) }, "orders.command.order.place"},
 		{"client -service orders", open, "$JS.API.STREAM.INFO.shop"},
 		{"live -log shop -kind payment", func(ctx context.Context, u *user) error { return listen(ctx, u) }, "live.shop.order.*"},

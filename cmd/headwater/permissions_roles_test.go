@@ -34,7 +34,7 @@ var duties = map[string]duty{
 	"command": {
 		args: "command -log shop -kind order -service orders -inbox _INBOX_orders", inbox: "_INBOX_orders",
 		tasks:  tasks(store, answer),
-		silent: map[string]string{answering: "the service is not told that its answers are not permitted"},
+		silent: map[string]string{answering: "the answer does not come, and the log of the service says why"},
 	},
 	"command that scans": {
 		args: "command -log shop -scan", inbox: sameInboxes, tasks: tasks(store, walk),
@@ -88,7 +88,7 @@ var duties = map[string]duty{
 	"command and projection": {
 		args: "command,projection -log shop -service orders", inbox: sameInboxes, tasks: tasks(store, answer, project),
 		silent: map[string]string{
-			answering:        "the service is not told that its answers are not permitted",
+			answering:        "the answer does not come, and the log of the service says why",
 			"$JS.ACK.shop.>": "the server shows a lag that there is not",
 		},
 	},

@@ -163,6 +163,9 @@ func collectProjection(to chan<- prometheus.Metric, s projection.Status, head ui
 		}
 		gauge(to, projectionState, is, s.Projection, string(state))
 	}
+	if s.State == projection.Standby {
+		return // how far the other process is, this one does not know
+	}
 	gauge(to, projectionPosition, s.Position, s.Projection)
 	gauge(to, projectionLag, s.Lag(), s.Projection)
 	gauge(to, projectionBehind, s.Behind.Seconds(), s.Projection)

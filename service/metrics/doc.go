@@ -58,7 +58,8 @@
 //	headwater_snapshot_set_aside_files_total{store}    damaged files that were replaced
 //	headwater_snapshot_waiting{store}                  snapshots to be saved now
 //
-// Projections. The first are from [Metrics.Projection], and say what the process knows:
+// Projections. The first are from [Metrics.Projection], and say what the process knows.
+// One that stands by, since another process projects, has a state only:
 //
 //	headwater_projection_state{projection,state}  1 for its state, 0 for the others
 //	headwater_projection_position{projection}     up to which everything is handled

@@ -222,3 +222,27 @@ func TestTwoServices(t *testing.T) {
 	})
 	lint(t, registry)
 }
+
+// standing is a projection that stands by.
+type standing struct{ store *eventstore.Store }
+
+func (s standing) Name() string                  { return "income" }
+func (s standing) Store() *eventstore.Store      { return s.store }
+func (s standing) Run(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+func (s standing) Status() projection.Status {
+	return projection.Status{Projection: "income", State: projection.Standby, Head: 7}
+}
+
+// A projection that stands by is not behind: it has no figures that would say so.
+func TestStandby(t *testing.T) {
+	t.Parallel()
+	svc := start(t, service.Config{Servers: []string{newBreakable(t).address}}, service.Options{})
+	pay(t, svc.Log(), "front", 1)
+	m, registry := newMetrics(t)
+	m.Projection(standing{svc.Log()})
+	wantFigures(t, registry, "projection_", map[string]float64{
+		"projection_state{projection=income,state=standby}": 1, "projection_state{projection=income,state=stopped}": 0,
+		"projection_state{projection=income,state=live}": 0, "projection_state{projection=income,state=catching up}": 0,
+	})
+	lint(t, registry)
+}

@@ -29,7 +29,8 @@
 // ours, but goes with no command and no commit.
 //
 // Without a provider that samples nothing breaks: a trace from outside is passed on with
-// its own decision, and what begins here is not recorded.
+// its own decision, and what begins here is not recorded. A trace state of over 512 bytes
+// goes no further.
 //
 // # What spans say
 //

@@ -376,3 +376,26 @@ func TestOwnTraces(t *testing.T) {
 		}
 	}
 }
+
+// What strangers write into headers is not kept in the log for ever, if it is long.
+func TestLongTraceState(t *testing.T) {
+	t.Parallel()
+	tracer, _ := record(t)
+	const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for members, want := range map[int]bool{1: true, 2: true, 30: false} {
+		var state []string
+		for i := range members {
+			state = append(state, fmt.Sprintf("vendor%d=%s", i, strings.Repeat("x", 200)))
+		}
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("traceparent", parent)
+		r.Header.Set("tracestate", strings.Join(state, ","))
+		var got map[string]string
+		tracer.HTTP(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			got = eventstore.Metadata(r.Context())
+		})).ServeHTTP(httptest.NewRecorder(), r)
+		if !strings.HasPrefix(got[eventstore.TraceParent], parent[:36]) || (got[eventstore.TraceState] != "") != want {
+			t.Errorf("%d members: %v", members, got)
+		}
+	}
+}

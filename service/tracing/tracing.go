@@ -50,12 +50,19 @@ func continuing(ctx context.Context, metadata map[string]string) context.Context
 	return w3c.Extract(ctx, propagation.MapCarrier(metadata))
 }
 
+// maxTraceState is how many bytes of a trace state are passed on, as many as W3C asks for
+// and services take. Whoever asks can choose them.
+const maxTraceState = 512
+
 // passedOn puts the context's span into its metadata.
 func passedOn(ctx context.Context) context.Context {
 	said := propagation.MapCarrier{}
 	w3c.Inject(ctx, said)
 	if len(said) == 0 {
 		return ctx // there is no trace
+	}
+	if len(said[eventstore.TraceState]) > maxTraceState {
+		delete(said, eventstore.TraceState) // a log would keep it for ever
 	}
 	if said[eventstore.TraceState] == "" && eventstore.Metadata(ctx)[eventstore.TraceState] != "" {
 		said[eventstore.TraceState] = "" // that of another span
