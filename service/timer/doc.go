@@ -65,8 +65,7 @@
 // that takes more than half a second): such a timer is late by some minutes after there
 // is space.
 //
-// All names share the subjects below "timers.", so on an account that has timers no log
-// can have the name "timers".
+// All names share the subjects below "timers.", so no log can have that name.
 //
 // How durable a timer is that was set is up to the server, as for the events of a log:
 // see package eventstore.
