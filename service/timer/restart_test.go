@@ -233,7 +233,7 @@ func TestProcessesEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for taken := 0; taken < 3; {
+	for taken := 0; taken < 12; {
 		m, err := consumer.Next()
 		if err != nil {
 			t.Log(err)
