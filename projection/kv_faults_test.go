@@ -21,9 +21,9 @@ func TestKVFaults(t *testing.T) {
 	t.Parallel()
 	rng := seeded(t)
 	nodes := natsnode.Start(t, 3)
-	faults := 4
+	rounds := 2
 	if soaking {
-		faults = 200
+		rounds = 100
 	}
 	store, err := eventstore.Open(t.Context(), natsnode.Connect(t, nodes), "test", &eventstore.Options{Replicas: 3, AckWait: time.Second})
 	if err != nil {
@@ -52,7 +52,8 @@ func TestKVFaults(t *testing.T) {
 			deposit(t, store, i%10, i)
 		}
 	})
-	for range faults {
+	for range rounds {
+		natsnode.Depose(t, nodes, "KV_"+bucket)
 		natsnode.Disturb(t, rng, nodes, "KV_"+bucket)
 	}
 	close(stop)
