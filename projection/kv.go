@@ -47,6 +47,9 @@ type KVOptions struct {
 // [eventstore.ErrInvalid], and names them. Without an answer until the context ends, or
 // for half a minute, the error matches [eventstore.ErrUnavailable].
 func OpenKV(ctx context.Context, nc *nats.Conn, bucket string, opts *KVOptions) (*KV, error) {
+	if nc == nil {
+		return nil, &eventstore.InvalidError{What: "connection", Reason: "is nil"}
+	}
 	if opts == nil {
 		opts = &KVOptions{}
 	}
