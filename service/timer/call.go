@@ -31,7 +31,7 @@ func (r *runner) call(m *nats.Msg) {
 	timer := Timer{ID: id, At: at, Data: m.Data, Attempt: int(meta.NumDelivered)}
 	answered := r.keep(m)
 	defer answered()
-	if timer.Attempt > 2*r.opts.Attempts+spare {
+	if (timer.Attempt-spare)/2 > r.opts.Attempts {
 		err = errLost
 	} else if err = r.safely(timer); err == nil {
 		r.tell(m.Ack())

@@ -38,7 +38,7 @@ type Options struct {
 	Replicas int
 	// Attempts is after how many calls a timer is dead whose last one failed, see
 	// [Timers.Dead]. Calls that were broken off, or whose process died, count too;
-	// if all end so, it is dead after twice as many and ten. Default: 20, which is
+	// if all end so, it is dead after about twice as many and ten. Default: 20, which is
 	// after about ten minutes.
 	Attempts int
 	// InHand is how many calls Run makes at a time; default 16.
