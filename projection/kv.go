@@ -19,7 +19,8 @@ import (
 // All records of a projection are one value, under its name, which is written as a
 // whole, after what it was before and in one message: so it has to fit one, which
 // limits how many streams can be parked. A bucket on several nodes goes on while most
-// of them do.
+// of them do. One that is deleted and made again is another one only for processes that
+// are started after that.
 type KV struct {
 	nc     *nats.Conn
 	bucket string
@@ -46,6 +47,9 @@ type KVOptions struct {
 // [eventstore.ErrInvalid], and names them. Without an answer until the context ends, or
 // for half a minute, the error matches [eventstore.ErrUnavailable].
 func OpenKV(ctx context.Context, nc *nats.Conn, bucket string, opts *KVOptions) (*KV, error) {
+	if nc == nil {
+		return nil, &eventstore.InvalidError{What: "connection", Reason: "is nil"}
+	}
 	if opts == nil {
 		opts = &KVOptions{}
 	}

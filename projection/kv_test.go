@@ -127,6 +127,9 @@ func TestOpenKVRefuses(t *testing.T) {
 			t.Errorf("a bucket called %q: %v", name, err)
 		}
 	}
+	if _, err := projection.OpenKV(t.Context(), nil, "none", nil); !errors.Is(err, eventstore.ErrInvalid) {
+		t.Errorf("no connection: %v", err)
+	}
 	// The server says no at once, and nobody asks it for half a minute.
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

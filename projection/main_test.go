@@ -5,10 +5,12 @@ import (
 	"os"
 	"testing"
 
+	"github.com/headwater-go/headwater/internal/natsnode"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
+	natsnode.Main()
 	if args := os.Getenv(childEnv); args != "" {
 		if err := ledgerChild(args); err != nil {
 			fmt.Fprintln(os.Stderr, err)

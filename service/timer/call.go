@@ -17,6 +17,10 @@ const headerAttempts = "Hw-Timer-Attempts"
 
 // call calls one timer, and tells the server what became of it.
 func (r *runner) call(m *nats.Msg) {
+	if isCancellation(m.Subject) {
+		r.tell(m.Ack())
+		return
+	}
 	id, revision, at, ok := r.parse(partDue, m.Subject)
 	meta, err := m.Metadata()
 	if !ok || err != nil {
@@ -27,14 +31,25 @@ func (r *runner) call(m *nats.Msg) {
 	timer := Timer{ID: id, At: at, Data: m.Data, Attempt: int(meta.NumDelivered)}
 	answered := r.keep(m)
 	defer answered()
-	if timer.Attempt/2 > r.opts.Attempts {
+	if (timer.Attempt-spare)/2 > r.opts.Attempts {
 		err = errLost
 	} else if err = r.safely(timer); err == nil {
 		r.tell(m.Ack())
 		return
 	}
-	r.failed(m, timer, revision, err)
+	r.failed(m, delivered{timer, revision, meta.Sequence.Stream}, err)
 }
+
+// delivered is a timer that is due, as the stream has it.
+type delivered struct {
+	Timer
+	revision string
+	sequence uint64
+}
+
+// spare is how often a timer may come to processes that end, or lose their
+// connection, before they call it, besides what its calls may.
+const spare = 10
 
 // errLost is why a timer is dead whose calls did not even fail.
 var errLost = errors.New("the processes that called it ended before the calls did")
@@ -72,7 +87,7 @@ func (r *runner) safely(timer Timer) (err error) {
 }
 
 // failed has a timer called again later, or buries it.
-func (r *runner) failed(m *nats.Msg, timer Timer, revision string, err error) {
+func (r *runner) failed(m *nats.Msg, timer delivered, err error) {
 	log := r.log.With("id", timer.ID, "attempt", timer.Attempt, "error", err)
 	if r.calls.Err() != nil { // that it was broken off is no fault of it
 		r.tell(m.Nak())
@@ -83,7 +98,12 @@ func (r *runner) failed(m *nats.Msg, timer Timer, revision string, err error) {
 		r.tell(m.NakWithDelay(pauseAfter(timer.Attempt)))
 		return
 	}
-	if err := r.bury(r.calls, timer, revision, err); err != nil {
+	switch err := r.bury(r.calls, timer, err); {
+	case moved(err):
+		log.Warn("the call of a timer failed that was set again or cancelled meanwhile")
+		r.tell(m.NakWithDelay(pauseAfter(timer.Attempt))) // of what is gone it means nothing
+		return
+	case err != nil:
 		log.Error("a timer is dead and could not be put with the dead ones", "because", err)
 		r.tell(m.NakWithDelay(pauseAfter(timer.Attempt)))
 		return

@@ -64,11 +64,13 @@ func (t *Timers) decodeDead(m *jetstream.RawStreamMsg) (DeadTimer, bool) {
 	return DeadTimer{Timer{ID: id, At: at, Data: m.Data, Attempt: number(m.Header.Get(headerAttempts))}, reason, m.Time}, ok
 }
 
-// bury stores a timer among the dead. It may be repeated: of one revision the stream
+// bury stores a timer among the dead, if it is due still: if it was set again, or
+// cancelled, the error is one of moved. It may be repeated: of one revision the stream
 // keeps one.
-func (t *Timers) bury(ctx context.Context, timer Timer, revision string, reason error) error {
+func (t *Timers) bury(ctx context.Context, timer delivered, reason error) error {
+	due := t.subject(partDue, timer.ID, timer.revision)
 	msg := &nats.Msg{
-		Subject: t.subject(partDead, timer.ID, revision),
+		Subject: t.subject(partDead, timer.ID, timer.revision),
 		Header: nats.Header{
 			jetstream.MsgRollup: {jetstream.MsgRollupSubject},
 			headerReason:        {escape(clip(reason.Error()))},
@@ -77,7 +79,7 @@ func (t *Timers) bury(ctx context.Context, timer Timer, revision string, reason 
 		Data: timer.Data,
 	}
 	return t.persist(ctx, func(ctx context.Context) error {
-		_, err := t.js.PublishMsg(ctx, msg)
+		_, err := t.js.PublishMsg(ctx, msg, jetstream.WithExpectLastSequenceForSubject(timer.sequence, due))
 		return err
 	})
 }

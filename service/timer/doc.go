@@ -57,7 +57,7 @@
 // A call is late while all processes are busy: see [Options], InHand. When timers
 // fail for minutes, their pauses have grown to a minute.
 //
-// Set takes two requests to the server, one after the other. A timer that waits takes
+// Set and Cancel take two requests to the server, one after the other. A timer that waits takes
 // about a kilobyte of the server's memory, and its data on the disk.
 //
 // The server forgets timers that become due while it has no space left. Whoever runs
@@ -81,7 +81,8 @@
 //
 // An id stands there with %XX for all but the printable ASCII characters, and for '%',
 // '.', '*' and '>'. A revision is the timer's time in nanoseconds since 1970, '-', and
-// 16 hexadecimal digits by chance. It is none of the log's streams because schedules
+// 16 hexadecimal digits by chance; that of a Cancel, which is there for a moment, is
+// "cancelled-" and such digits. It is none of the log's streams because schedules
 // need purges, which a log denies.
 //
 // # Permissions

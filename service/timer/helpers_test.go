@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/headwater-go/headwater/embedded"
+	"github.com/headwater-go/headwater/internal/natsnode"
 	"github.com/headwater-go/headwater/service/timer"
 	"github.com/headwater-go/headwater/testutil"
 	"github.com/nats-io/nats.go"
@@ -29,6 +30,7 @@ const patience = 2 * time.Minute
 const childEnv = "HEADWATER_TIMER_CHILD"
 
 func TestMain(m *testing.M) {
+	natsnode.Main()
 	if args := os.Getenv(childEnv); args != "" {
 		if err := child(args); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -214,40 +215,53 @@ func TestProcessKilled(t *testing.T) {
 	empty(t, nc)
 }
 
-// A timer that kills its process is dead in the end too.
+// A timer that kills its process is dead in the end too, and not before it could be
+// called often enough.
 func TestProcessesEnd(t *testing.T) {
 	t.Parallel()
-	nc := testutil.Connect(t, testutil.Server(t))
-	timers := open(t, nc, &timer.Options{Attempts: 1})
-	c := &calls{}
-	stop := run(t, timers, c.fire)
-	set(t, timers, "first", 0, "")
-	c.called(t, "first", 1)
-	stop()
-	set(t, timers, "a", 0, "")
-	js, err := jetstream.New(nc)
+	for _, test := range []struct{ attempts, taken, calls int }{{1, 13, 0}, {1, 9, 1}, {math.MaxInt, 20, 1}} {
+		t.Run(fmt.Sprintf("%d times", test.taken), func(t *testing.T) {
+			t.Parallel()
+			nc := testutil.Connect(t, testutil.Server(t))
+			timers := open(t, nc, &timer.Options{Attempts: test.attempts})
+			c := &calls{}
+			stop := run(t, timers, c.fire)
+			set(t, timers, "first", 0, "")
+			c.called(t, "first", 1)
+			stop()
+			set(t, timers, "a", 0, "")
+			lose(t, nc, test.taken)
+			run(t, timers, c.fire)
+			c.called(t, "a", test.calls)
+			if test.calls > 0 {
+				empty(t, nc)
+				return
+			}
+			until(t, "a dead timer", func() bool { return len(dead(t, timers)) == 1 })
+			if len(c.of("a")) > 0 {
+				t.Errorf("calls: %+v", c.all)
+			}
+		})
+	}
+}
+
+// lose takes a timer so often, and gives it back.
+func lose(t *testing.T, nc *nats.Conn, times int) {
+	t.Helper()
+	consumer, err := stream(t, nc).Consumer(t.Context(), "run")
 	if err != nil {
 		t.Fatal(err)
 	}
-	consumer, err := js.Consumer(t.Context(), "test-timers", "run")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for taken := 0; taken < 3; {
+	for times > 0 {
 		m, err := consumer.Next()
 		if err != nil {
 			t.Log(err)
 			continue
 		}
-		taken++
+		times--
 		if err := m.Nak(); err != nil {
 			t.Fatal(err)
 		}
-	}
-	run(t, timers, c.fire)
-	until(t, "a dead timer", func() bool { return len(dead(t, timers)) == 1 })
-	if len(c.of("a")) > 0 {
-		t.Errorf("calls: %+v", c.all)
 	}
 }
 

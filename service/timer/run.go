@@ -172,6 +172,8 @@ func (r *runner) free(ctx context.Context) int {
 		}
 		select {
 		case <-r.freed:
+		case m := <-r.msgs: // late, for an earlier pull
+			giveBack(m)
 		case <-ctx.Done():
 			return 0
 		}
@@ -210,7 +212,7 @@ func (r *runner) receive(ctx context.Context, reply string, expected int) (gone 
 
 // begin calls a timer in the background.
 func (r *runner) begin(m *nats.Msg) {
-	r.slots <- struct{}{} // waits only if two pulls were answered
+	r.slots <- struct{}{} // there is one: no more were expected than are free
 	r.working.Go(func() {
 		r.call(m)
 		<-r.slots
@@ -228,9 +230,8 @@ func (r *runner) end(cancel context.CancelFunc) {
 	}
 	ctx, stop := context.WithTimeout(r.calls, grace)
 	defer stop()
-	_ = r.sub.Unsubscribe() // fails only where the connection is gone
-	r.flush()
-	r.giveBack()
+	r.unsubscribe()
+	r.giveAllBack()
 	idle := make(chan struct{})
 	go func() { r.working.Wait(); close(idle) }()
 	select {
@@ -248,17 +249,32 @@ func (r *runner) end(cancel context.CancelFunc) {
 	r.flush()
 }
 
-// giveBack is for timers that came and were not called.
-func (r *runner) giveBack() {
+// unsubscribe has the server send no more, and lets come what it has sent.
+func (r *runner) unsubscribe() {
+	end := r.sub.Unsubscribe
+	if r.nc.IsConnected() {
+		end = r.sub.Drain
+	}
+	_ = end() // fails only where the connection is gone
+	r.flush()
+}
+
+// giveAllBack is for timers that came and were not called.
+func (r *runner) giveAllBack() {
 	for {
 		select {
 		case m := <-r.msgs:
-			if m.Reply != "" {
-				_ = m.Nak() // otherwise it comes again after a while
-			}
+			giveBack(m)
 		default:
 			return
 		}
+	}
+}
+
+// giveBack has another process called at once.
+func giveBack(m *nats.Msg) {
+	if m.Reply != "" {
+		_ = m.Nak() // otherwise it comes again after a while
 	}
 }
 

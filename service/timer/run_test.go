@@ -290,6 +290,7 @@ func TestStopped(t *testing.T) {
 	t.Parallel()
 	nc := testutil.Connect(t, testutil.Server(t))
 	timers := open(t, nc, &timer.Options{InHand: 3, Attempts: 1})
+	said := acks(t, nc)
 	begun := make(chan string, 9)
 	finish := make(chan struct{})
 	release := make(chan struct{})
@@ -316,6 +317,9 @@ func TestStopped(t *testing.T) {
 	close(finish)
 	<-stopped
 	close(release)
+	for range 2 { // of the two that were broken off
+		said.want("-NAK")
+	}
 	c := &calls{}
 	run(t, timers, c.fire)
 	for _, id := range []string{"obeys", "hangs", "waits"} {

@@ -34,16 +34,23 @@ func (t *Timers) Set(ctx context.Context, timer Timer) error {
 	if err := t.check(timer); err != nil {
 		return err
 	}
-	msg := t.schedule(timer.ID, revision(timer.At), timer.At, timer.Data)
-	var stored *jetstream.PubAck
-	err := t.persist(ctx, func(ctx context.Context) (err error) {
-		stored, err = t.js.PublishMsg(ctx, msg, jetstream.WithMsgID(msg.Subject))
-		return err
-	})
+	stored, err := t.store(ctx, t.schedule(timer.ID, revision(timer.At), timer.At, timer.Data))
 	if err != nil {
 		return err
 	}
-	return t.purge(ctx, timer.ID, jetstream.WithPurgeSequence(stored.Sequence))
+	return t.purge(ctx, timer.ID, stored)
+}
+
+// store stores a message once, and returns its sequence.
+func (t *Timers) store(ctx context.Context, msg *nats.Msg) (sequence uint64, err error) {
+	err = t.persist(ctx, func(ctx context.Context) error {
+		stored, err := t.js.PublishMsg(ctx, msg, jetstream.WithMsgID(msg.Subject))
+		if err == nil {
+			sequence = stored.Sequence
+		}
+		return err
+	})
+	return sequence, err
 }
 
 // Cancel removes the timer of this ID, also one that is due and not called yet, or
@@ -55,7 +62,13 @@ func (t *Timers) Cancel(ctx context.Context, id string) error {
 	if err := t.checkID(id); err != nil {
 		return err
 	}
-	return t.purge(ctx, id)
+	// If a process dies before the purge, the server makes it due, and Run removes it.
+	at := time.Now().Add(t.leftover)
+	stored, err := t.store(ctx, t.schedule(id, cancellation(), at, nil))
+	if err != nil {
+		return err
+	}
+	return t.purge(ctx, id, stored+1)
 }
 
 func (t *Timers) check(timer Timer) error {
@@ -85,10 +98,11 @@ func (t *Timers) schedule(id, revision string, at time.Time, data []byte) *nats.
 	}
 }
 
-// purge removes all that there is of a timer.
-func (t *Timers) purge(ctx context.Context, id string, opts ...jetstream.StreamPurgeOpt) error {
-	opts = append(opts, jetstream.WithPurgeSubject(t.subject("*", id, "*")))
+// purge removes all that there is of a timer before a sequence. A request whose answer
+// did not come may be carried out late: without that bound it would remove what was
+// set since.
+func (t *Timers) purge(ctx context.Context, id string, before uint64) error {
 	return t.persist(ctx, func(ctx context.Context) error {
-		return t.stream.Purge(ctx, opts...)
+		return t.stream.Purge(ctx, jetstream.WithPurgeSubject(t.subject("*", id, "*")), jetstream.WithPurgeSequence(before))
 	})
 }

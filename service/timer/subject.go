@@ -29,6 +29,16 @@ func revision(at time.Time) string {
 	return fmt.Sprintf("%d-%016x", at.UnixNano(), rand.Uint64())
 }
 
+const cancelled = "cancelled-"
+
+// cancellation is the revision of a Cancel.
+func cancellation() string { return fmt.Sprintf("%s%016x", cancelled, rand.Uint64()) }
+
+// isCancellation reports whether a subject is that of a Cancel.
+func isCancellation(subject string) bool {
+	return strings.HasPrefix(subject[strings.LastIndexByte(subject, '.')+1:], cancelled)
+}
+
 // dueAt returns when a timer is due by its revision.
 func dueAt(revision string) (time.Time, bool) {
 	nanos, random, ok := strings.Cut(revision, "-")

@@ -19,6 +19,9 @@ func SetAckWait(t *Timers, d time.Duration) { t.ackWait = d }
 // SetOverdue lets timers count as forgotten earlier.
 func SetOverdue(t *Timers, d time.Duration) { t.overdue = d }
 
+// SetLeftover lets what is left of a Cancel be removed earlier.
+func SetLeftover(t *Timers, d time.Duration) { t.leftover = d }
+
 // Subject returns the subject of a timer that waits, without its revision.
 func Subject(t *Timers, id string) (string, error) {
 	return t.prefix + "." + partSet + "." + escape(id), t.checkID(id)
@@ -35,5 +38,5 @@ var Unescape = unescape
 
 // Bury puts a timer with the dead ones, always under the same revision.
 func Bury(ctx context.Context, t *Timers, timer Timer, reason string) error {
-	return t.bury(ctx, timer, "1000000000-0123456789abcdef", errors.New(reason))
+	return t.bury(ctx, delivered{timer, "1000000000-0123456789abcdef", 0}, errors.New(reason))
 }

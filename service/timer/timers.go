@@ -36,8 +36,10 @@ type Options struct {
 	// creates their stream: 1 (the default), 3 or 5. An existing stream keeps its
 	// own.
 	Replicas int
-	// Attempts is after how many calls that failed a timer is dead, see
-	// [Timers.Dead]. Default: 20, which is after about ten minutes.
+	// Attempts is after how many calls a timer is dead whose last one failed, see
+	// [Timers.Dead]. Calls that were broken off, or whose process died, count too;
+	// if all end so, it is dead after about twice as many and ten. Default: 20, which is
+	// after about ten minutes.
 	Attempts int
 	// InHand is how many calls Run makes at a time; default 16.
 	InHand int
@@ -57,8 +59,9 @@ type Timers struct {
 	opts   Options
 	log    *slog.Logger
 
-	ackWait time.Duration // after which a call that says nothing counts as lost
-	overdue time.Duration // after which the server counts as having forgotten a timer
+	ackWait  time.Duration // after which a call that says nothing counts as lost
+	overdue  time.Duration // after which the server counts as having forgotten a timer
+	leftover time.Duration // after which what is left of a Cancel is removed that did not end
 }
 
 const metaFormat, format = "headwater-timers", "1"
@@ -81,7 +84,7 @@ func Open(ctx context.Context, nc *nats.Conn, name string, opts *Options) (*Time
 	if opts == nil {
 		opts = &Options{}
 	}
-	t := &Timers{name: name, prefix: "timers." + name, nc: nc, opts: *opts, log: opts.Logger, ackWait: 30 * time.Second, overdue: time.Minute}
+	t := &Timers{name: name, prefix: "timers." + name, nc: nc, opts: *opts, log: opts.Logger, ackWait: 30 * time.Second, overdue: time.Minute, leftover: 2 * time.Minute}
 	if err := t.defaults(); err != nil {
 		return nil, err
 	}
