@@ -39,8 +39,9 @@ soak: ## Run the long forms of the tests under faults, for some minutes.
 	HEADWATER_SOAK=1 go test -count=1 -v -timeout 60m -run 'Linear|Mutations|DamagedNode|FuzzedNames' ./eventstore
 	HEADWATER_SOAK=1 go test -count=1 -v -timeout 60m -run 'DamagedSnapshots|SnapshotsChangeNothing|Killed|DamageThatPasses|SoundPagesForLong' ./internal/pages ./snapshot ./aggregate
 	HEADWATER_SOAK=1 go test -count=1 -v -timeout 60m -run Memory ./cmd/headwater
+	HEADWATER_SOAK=1 go test -count=1 -v -timeout 60m -run Faults ./service/timer
 	HEADWATER_SOAK=1 go test -count=1 -v -timeout 60m -run 'MoneyIsConserved|RollingRestart' ./examples/orders
-	HEADWATER_SOAK=1 go test -count=1 -v -timeout 60m -run 'Random|Chronicle|Killed|RebuildBesideLive' ./projection
+	HEADWATER_SOAK=1 go test -count=1 -v -timeout 60m -run 'Random|Chronicle|Killed|RebuildBesideLive|KVFaults' ./projection
 
 .PHONY: bench
 bench: ## Run every benchmark, BENCHTIME each (default 1x, small logs; for figures see bench/README.md).
