@@ -289,6 +289,34 @@ func TestServeOtherLines(t *testing.T) {
 	}
 }
 
+// TestServeLongTexts lists as many orders as are ever listed, with texts as long as there
+// are: others are refused. Of '<' the JSON is six times as long.
+func TestServeLongTexts(t *testing.T) {
+	t.Parallel()
+	server := testutil.Server(t)
+	startServices(t, server, t.TempDir(), time.Minute)
+	d := newDesk(t, server)
+	long := strings.Repeat("<", order.MaxText)
+	var at eventstore.Revision
+	for i := range order.MaxLimit {
+		id := fmt.Sprint(strings.Repeat("x", 200), i)
+		_, err := d.orders.Execute(d.ctx, id, order.Place{Customer: long, Lines: twoChais}, nil)
+		if err == nil {
+			at, err = d.orders.Execute(d.ctx, id, order.Cancel{Reason: long}, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed, err := service.Ask[order.Listed](d.ctx, d.orders, order.List{Limit: 1 << 30}, &service.AskOptions{NotBefore: at})
+	if err != nil || len(listed.Orders) != order.MaxLimit {
+		t.Errorf("%d orders are listed, %v", len(listed.Orders), err)
+	}
+	if _, err := d.orders.Execute(d.ctx, "1", order.Place{Customer: long + "x", Lines: twoChais}, nil); !errors.Is(err, order.ErrTooLong) {
+		t.Errorf("place for a customer too long: %v", err)
+	}
+}
+
 // TestServeLongID places an order whose id is too long for a checkout.
 func TestServeLongID(t *testing.T) {
 	t.Parallel()

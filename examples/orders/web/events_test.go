@@ -421,7 +421,8 @@ func TestEventsSlow(t *testing.T) {
 // A live feed that misses the last commit is noticed.
 func TestEventsMissed(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, web.Config{LogName: "another"}) // in which nothing happens
+	s := newShop(t, web.Config{})
+	s.front.Hear("another") // in which nothing happens
 	s.front.Heartbeat(10 * time.Millisecond)
 	l := s.listen(t, "")
 	s.place(t, "1")

@@ -142,7 +142,7 @@ func (d *feed) follow(ctx context.Context) error {
 		checking.Go(func() { cancel(d.check(ctx)) })
 		return d.position(), err
 	}}
-	for e, err := range eventstore.Live(ctx, d.front.config.Conn, d.front.config.LogName, opts) {
+	for e, err := range eventstore.Live(ctx, d.front.config.Conn, d.front.live, opts) {
 		if err != nil {
 			return errors.Join(err, context.Cause(ctx))
 		}
