@@ -27,6 +27,7 @@ type plan struct {
 	Card      string `json:"card,omitempty"`
 	Lines     []line `json:"lines"`
 
+	bad    bool // it is to be refused
 	cancel bool
 }
 
@@ -52,7 +53,7 @@ func (c Config) plan(n int) (p plan) {
 	case in100 < 97:
 		p.OnAccount = true
 	default:
-		p.Lines[0].Quantity = 0
+		p.bad, p.Lines[0].Quantity = true, 0
 	}
 	p.cancel = random.IntN(100) < 15
 	return p
@@ -76,9 +77,9 @@ func (r *run) order(ctx context.Context, n int) error {
 		return err
 	}
 	switch {
-	case a.status == http.StatusCreated:
+	case a.status == http.StatusCreated && !p.bad:
 		o.placed, o.took, o.ID = true, time.Since(began), a.order.ID
-	case a.status == http.StatusUnprocessableEntity && a.code != "key-reused":
+	case a.status == http.StatusUnprocessableEntity && p.bad:
 		o.refused = true
 	default:
 		return a.unexpected(q)
@@ -93,7 +94,9 @@ func (r *run) order(ctx context.Context, n int) error {
 	case p.OnAccount:
 		a, o.shipped, err = r.change(ctx, a, "ship", struct{}{}, r.key(n, "ship"))
 	case p.Card == fmt.Sprintf("good-%d", n):
-		if a, err = r.awaitPayment(ctx, a); err == nil && (a.order.Stage == order.StagePaid || a.order.Stage == order.StageShipped) { // the latter by the same load before
+		a, err = r.awaitPayment(ctx, a)
+		paid := a.order.Stage == order.StagePaid || a.order.Stage == order.StageShipped // the latter by the same load before
+		if err == nil && paid {
 			a, o.shipped, err = r.change(ctx, a, "ship", struct{}{}, r.key(n, "ship"))
 		}
 	}
