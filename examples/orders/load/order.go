@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -69,7 +70,7 @@ var keys = uuid.MustParse("5f0d5b0e-6a51-49a2-8f6e-1d6a8a1b7c10")
 // order leads the order of a number from being placed to its end.
 func (r *run) order(ctx context.Context, n int) error {
 	p := r.plan(n)
-	o := &outcome{Order: Order{Customer: p.Customer, Card: p.Card}}
+	o := outcome{Order: Order{Customer: p.Customer, Card: p.Card}}
 	q := request{method: http.MethodPost, path: "/orders", body: p, key: r.key(n, "place")}
 	began := time.Now()
 	a, err := r.send(ctx, q)
@@ -78,7 +79,7 @@ func (r *run) order(ctx context.Context, n int) error {
 	}
 	switch {
 	case a.status == http.StatusCreated && !p.bad:
-		o.placed, o.took, o.ID = true, time.Since(began), a.order.ID
+		o.placed, o.took, o.ID, o.Stage = true, time.Since(began), a.order.ID, a.order.Stage
 	case a.status == http.StatusUnprocessableEntity && p.bad:
 		o.refused = true
 	default:
@@ -105,15 +106,11 @@ func (r *run) order(ctx context.Context, n int) error {
 }
 
 // note keeps what is known of an order.
-func (r *run) note(n int, o *outcome, a answer) {
-	known := *o
-	if a.order.Stage != "" {
-		o.Stage = a.order.Stage
-		known.Stage = a.order.Stage
-	}
+func (r *run) note(n int, o outcome, seen answer) {
+	o.Stage = cmp.Or(seen.order.Stage, o.Stage)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.orders[n] = &known
+	r.orders[n] = &o
 }
 
 // change changes the order that was seen, and looks again where it is another one by
