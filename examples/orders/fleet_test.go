@@ -85,7 +85,7 @@ func (f *fleet) servers() (urls []string) {
 	return urls
 }
 
-// awaitReady waits until an instance is ready. One that ended, since its address was
+// awaitReady waits until a process is ready. One that ended, since its address was
 // taken or the cluster was away for long, is started again.
 func (f *fleet) awaitReady(p *process) {
 	f.Helper()

@@ -8,7 +8,7 @@
 // and what happens comes from the log. So any number of fronts can run.
 //
 //	POST /orders               place an order
-//	GET  /orders               the orders that were placed last, ?limit= of them
+//	GET  /orders               the orders that were placed last, ?limit= of them, 200 at most
 //	GET  /orders/{id}          an order
 //	POST /orders/{id}/cancel   cancel it
 //	POST /orders/{id}/ship     ship it
