@@ -5,24 +5,16 @@ package main_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"iter"
-	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/headwater-go/headwater/aggregate"
-	"github.com/headwater-go/headwater/eventstore"
-	"github.com/headwater-go/headwater/examples/orders/checkout"
 	"github.com/headwater-go/headwater/examples/orders/load"
 	"github.com/headwater-go/headwater/examples/orders/order"
-	"github.com/headwater-go/headwater/examples/orders/payment"
 	"github.com/headwater-go/headwater/projection"
 	"github.com/headwater-go/headwater/service"
 	"github.com/nats-io/nats.go"
@@ -46,13 +38,11 @@ func TestMoneyIsConserved(t *testing.T) {
 		t.Skip("it takes a cluster and five processes")
 	}
 	random := newRand(t)
-	length := max(soak(), 20*time.Second)
+	length := max(soak(), 15*time.Second)
 	f := newFleet(t, random, 3, 2)
 	config := load.Config{Orders: int(6 * length.Seconds()), Rate: 6, Clients: 24, Seed: int64(random.Uint32()), Patience: patience}
-	for _, i := range f.instances {
-		if i.http != "" {
-			config.URLs = append(config.URLs, "http://"+i.http)
-		}
+	for _, p := range f.orders {
+		config.URLs = append(config.URLs, "http://"+p.http)
 	}
 	var report load.Report
 	var failed error
@@ -63,205 +53,108 @@ func TestMoneyIsConserved(t *testing.T) {
 	for began := time.Now(); time.Since(began) < length; {
 		f.fault()
 	}
-	for _, i := range f.instances {
-		f.awaitReady(i)
+	for _, p := range f.all() {
+		f.awaitReady(p)
 	}
 	loading.Wait()
 	t.Logf("%v\nfaults: %v", report, f.made)
 	if failed != nil {
 		t.Fatal(failed)
 	}
-	newBooks(f).audit(report.Orders)
-}
-
-// books are the logs of a fleet, and what they come to.
-type books struct {
-	*fleet
-	orders, payments *eventstore.Store
-	placed           *aggregate.Repository[order.Order, order.Event]
-	checkouts        *aggregate.Repository[checkout.Checkout, checkout.Event]
-	paid             *aggregate.Repository[payment.Payment, payment.Event]
-	seen             map[string]bool // orders in the log
-}
-
-func newBooks(f *fleet) *books {
-	f.Helper()
-	b := &books{fleet: f, orders: f.open("orders-log"), payments: f.open("payments-log")}
-	b.placed = aggregate.NewRepository[order.Order](b.orders, order.Kind, order.Codec, nil)
-	b.checkouts = aggregate.NewRepository[checkout.Checkout](b.orders, checkout.Kind, checkout.Codec, nil)
-	b.paid = aggregate.NewRepository[payment.Payment](b.payments, payment.Kind, payment.Codec, nil)
-	return b
+	f.audit(report.Orders)
 }
 
 // audit waits until all orders have come to their end, and compares everything.
-func (b *books) audit(placed []load.Order) {
-	b.Helper()
-	for _, p := range placed {
-		b.eventually("order "+p.ID+" comes to its end", func() error { return b.ended(p.ID) })
-	}
+func (f *fleet) audit(placed []load.Order) {
+	f.Helper()
+	d := newDesk(f.T, f)
+	var byCard []string
 	known := make(map[string]bool)
 	for _, p := range placed {
 		known[p.ID] = true
+		if p.Card != "" {
+			byCard = append(byCard, p.ID)
+		}
 	}
-	b.conserved(known)
-	b.listsAreFolds()
-	for _, log := range []*eventstore.Store{b.orders, b.payments} {
-		if found, err := log.Verify(b.Context(), nil); err != nil || len(found.Damage) > 0 {
-			b.Errorf("log %s: %+v, %v", log.Name(), found, err)
+	d.awaitEnds(byCard...)
+	d.awaitEffects()
+	stages := d.checkMoney()
+	for _, id := range byCard {
+		if stages[id] == order.StagePlaced {
+			f.Errorf("order %s is neither paid nor cancelled", id)
+		}
+	}
+	for id := range stages {
+		if !known[id] {
+			f.Errorf("nobody placed order %s", id)
+		}
+	}
+	if len(stages) != len(known) {
+		f.Errorf("%d orders are in the log, and %d were placed", len(stages), len(known))
+	}
+	f.listsAreFolds(d, stages)
+	for _, name := range []string{"orders-log", "payments-log"} {
+		if found, err := d.log(name).Verify(d.ctx, nil); err != nil || len(found.Damage) > 0 {
+			f.Errorf("%s: %+v, %v", name, found, err)
 		}
 	}
 }
 
-// ended reports that an order is not at its end: paid, or cancelled and nothing held.
-func (b *books) ended(id string) error {
-	o, _, err := b.placed.Load(b.Context(), id)
-	if err != nil {
-		return err
+// listsAreFolds compares the read model of each process with what the service finds in
+// the log. To look at its file, a process is stopped, the last one when all is found.
+func (f *fleet) listsAreFolds(d *desk, stages map[string]string) {
+	f.Helper()
+	found := make(map[string]order.Summary)
+	for id := range stages {
+		found[id] = d.find(id)
 	}
-	p, _, err := b.paid.Load(b.Context(), id)
-	if err != nil {
-		return err
-	}
-	c, _, err := b.checkouts.Load(b.Context(), id)
-	if err != nil {
-		return err
-	}
-	want := order.Money(0)
-	if o.Paid && !o.Cancelled {
-		if _, want, err = o.Amounts(); err != nil {
-			return err
-		}
-	}
-	switch {
-	case !o.Placed:
-		return errors.New("it is not in the log")
-	case c.Begun && !c.Ended():
-		return fmt.Errorf("its checkout has not ended: %+v", c)
-	case o.Card != "" && !o.Paid && !o.Cancelled:
-		return errors.New("it is neither paid nor cancelled")
-	case o.Card != "" && p.Held() != want, o.Card == "" && p.Requested:
-		return fmt.Errorf("it is worth %v to the shop and %v are held", want, p.Held())
-	}
-	return nil
-}
-
-// conserved reads the logs event by event: no order is placed or paid twice, and no
-// payment is without its order.
-func (b *books) conserved(known map[string]bool) {
-	b.Helper()
-	count := make(map[string]int)
-	b.seen = make(map[string]bool)
-	for e, err := range b.orders.Log(b.Context(), 0, &eventstore.LogOptions{Kinds: []string{order.Kind}}) {
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.seen[e.Stream.ID] = true
-		count[e.Type+" "+e.Stream.ID]++
-		if !known[e.Stream.ID] {
-			b.Errorf("nobody placed order %s", e.Stream.ID)
-		}
-	}
-	for e, err := range b.payments.Log(b.Context(), 0, nil) {
-		if err != nil {
-			b.Fatal(err)
-		}
-		count[e.Type+" "+e.Stream.ID]++
-		if !b.seen[e.Stream.ID] {
-			b.Errorf("%s without an order: %s", e.Type, e.Stream.ID)
-		}
-	}
-	for what, n := range count {
-		if n > 1 && what[:len("order.line")] != "order.line" {
-			b.Errorf("%s: %d times", what, n)
-		}
-	}
-	if len(b.seen) != len(known) {
-		b.Errorf("%d orders are in the log, and %d were placed", len(b.seen), len(known))
-	}
-}
-
-// listsAreFolds compares the read model of each process with a fold of the events. To
-// look at its file, it is stopped.
-func (b *books) listsAreFolds() {
-	b.Helper()
-	for _, i := range b.instances {
-		if i.service != "orders" {
-			continue
-		}
-		b.eventually("the read model of "+i.name+" has all", func() error { return caughtUp(i) })
-		if err := b.stop(i); err != nil {
-			b.Errorf("%s ended: %v", i.name, err)
-		}
-		listed := 0
-		for got := range b.list(i) {
-			o, at, err := b.placed.Load(b.Context(), got.ID)
-			if err != nil {
-				b.Fatal(err)
+	for _, p := range f.orders {
+		eventually(f.T, "the read model has all", func() error { return caughtUp(p) })
+		p.terminate(f.T)
+		listed := f.list(p)
+		for _, s := range listed {
+			if s != found[s.ID] {
+				f.Errorf("%q lists %+v, and its events come to %+v", p.args, s, found[s.ID])
 			}
-			_, net, _ := o.Amounts()
-			want := order.Summary{
-				ID: got.ID, Customer: o.Customer, Stage: o.Stage(), Reason: o.Reason, Amount: net,
-				Version: at.Version, Position: at.Position, Changed: got.Changed,
-			}
-			if got != want {
-				b.Errorf("%s lists %+v, and its events come to %+v", i.name, got, want)
-			}
-			listed++
 		}
-		if listed != len(b.seen) {
-			b.Errorf("%s lists %d orders of %d", i.name, listed, len(b.seen))
+		if len(listed) != len(found) {
+			f.Errorf("%q lists %d orders of %d", p.args, len(listed), len(found))
 		}
 	}
 }
 
 // caughtUp reports that something waits for the read model of a process.
-func caughtUp(i *instance) error {
-	answer, err := http.Get("http://" + i.health + "/health/ready")
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	var health service.Health
-	if err := json.NewDecoder(answer.Body).Decode(&health); err != nil {
-		return err
-	}
-	if health.Status != "ready" {
-		return fmt.Errorf("%+v", health)
-	}
-	for _, p := range health.Parts {
-		if p.Part == "projection orders" && p.Lag > 0 {
-			return fmt.Errorf("%+v", p)
+func caughtUp(p *process) error {
+	health, err := readiness(p)
+	for _, part := range health.Parts {
+		if part.Part == "projection orders" && part.Lag > 0 {
+			err = fmt.Errorf("%+v", part)
 		}
 	}
-	return nil
+	return err
 }
 
 // list returns what a process that is stopped has in its read model.
-func (b *books) list(i *instance) iter.Seq[order.Summary] {
-	b.Helper()
-	file, err := projection.OpenFile(filepath.Join(i.dir, "orders", "read-models"))
+func (f *fleet) list(p *process) (all []order.Summary) {
+	f.Helper()
+	file, err := projection.OpenFile(filepath.Join(p.dir, "orders", "read-models"))
 	if err != nil {
-		b.Fatal(err)
+		f.Fatal(err)
 	}
 	defer file.Close()
-	var all []order.Summary
 	err = file.View("orders", func(bucket *bbolt.Bucket) error {
 		return bucket.ForEach(func(key, value []byte) error {
 			if !strings.HasPrefix(string(key), "placed/") {
 				return nil
 			}
-			var s order.Summary
-			if err := json.Unmarshal(value, &s); err != nil {
-				return err
-			}
-			all = append(all, s)
-			return nil
+			all = append(all, order.Summary{})
+			return json.Unmarshal(value, &all[len(all)-1])
 		})
 	})
 	if err != nil {
-		b.Fatal(err)
+		f.Fatal(err)
 	}
-	return slices.Values(all)
+	return all
 }
 
 // TestRollingRestart replaces each process in turn, by SIGTERM, under clients that send
@@ -285,12 +178,10 @@ func TestRollingRestart(t *testing.T) {
 		rounds = 10
 	}
 	for range rounds {
-		for _, i := range f.instances {
-			if err := f.stop(i); err != nil {
-				t.Errorf("%s ended: %v", i.name, err)
-			}
-			f.start(i)
-			f.awaitReady(i)
+		for _, p := range f.all() {
+			p.terminate(t)
+			p.start(t)
+			f.awaitReady(p)
 		}
 	}
 	stop()
@@ -299,7 +190,7 @@ func TestRollingRestart(t *testing.T) {
 	for _, orders := range placed {
 		all = append(all, orders...)
 	}
-	newBooks(f).audit(all)
+	f.audit(all)
 }
 
 // placeUntil places orders and cancels every third, until the context ends.
@@ -322,7 +213,7 @@ func (f *fleet) placeUntil(ctx context.Context, client int) (placed []load.Order
 			f.Errorf("%s: %v", id, err)
 			return placed
 		}
-		placed = append(placed, load.Order{ID: id})
+		placed = append(placed, load.Order{ID: id, Card: "good"})
 		if n%3 > 0 {
 			continue
 		}

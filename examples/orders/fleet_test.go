@@ -3,99 +3,79 @@
 package main_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/internal/natsnode"
+	"github.com/headwater-go/headwater/service"
 	"github.com/nats-io/nats.go"
 )
 
 // A fleet is a NATS cluster and the services on it, each node and instance a process.
 type fleet struct {
 	*testing.T
-	random    *rand.Rand
-	nodes     []*natsnode.Node
-	instances []*instance
-	made      map[string]int // faults so far, by kind
-}
-
-// An instance is a process of a service.
-type instance struct {
-	service, name string
-	dir           string // of its data
-	args          []string
-	env           []string
-	http, health  string // host:port; http is empty for payments
-	log           *os.File
-
-	cmd    *exec.Cmd
-	exited chan error // what Wait returned
+	random   *rand.Rand
+	nodes    []*natsnode.Node
+	orders   []*process
+	payments []*process
+	made     map[string]int // faults so far, by kind
 }
 
 // newFleet starts the cluster and the services, and waits until all of it is ready.
 func newFleet(t *testing.T, random *rand.Rand, orders, payments int) *fleet {
 	t.Helper()
 	f := &fleet{T: t, random: random, nodes: natsnode.Start(t, 3), made: make(map[string]int)}
-	dir := t.TempDir()
 	for i := range orders {
-		f.add(dir, "orders", i, "-http", freeAddress(t), "-deadline", "5s")
+		http := freeAddress(t)
+		p := f.process("orders", i, "-http", http, "-deadline", "5s")
+		p.http = http
+		f.orders = append(f.orders, p)
 	}
 	for i := range payments {
-		f.add(dir, "payments", i)
+		f.payments = append(f.payments, f.process("payments", i))
 	}
-	for _, i := range f.instances {
-		f.start(i)
+	for _, p := range f.all() {
+		p.start(t)
 	}
-	for _, i := range f.instances {
-		f.awaitReady(i)
+	for _, p := range f.all() {
+		f.awaitReady(p)
 	}
 	return f
 }
 
-func (f *fleet) add(dir, service string, number int, args ...string) {
-	i := &instance{service: service, name: fmt.Sprintf("%s-%d", service, number), health: freeAddress(f.T)}
-	i.dir = filepath.Join(dir, i.name)
-	i.args = append([]string{"serve", service}, args...)
-	if len(args) > 1 {
-		i.http = args[1]
-	}
-	i.env = []string{
-		"NATS_SERVERS=" + strings.Join(f.servers(), ","), "HEADWATER_INSTANCE=" + i.name, "HEADWATER_REPLICAS=3",
-		"HEADWATER_DATA=" + i.dir, "HEADWATER_HEALTH=" + i.health,
-	}
-	var err error
-	if i.log, err = os.Create(i.dir + ".log"); err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(func() {
-		f.kill(i)
-		_ = i.log.Close()
-		if f.Failed() {
-			f.printLog(i)
-		}
-	})
-	f.instances = append(f.instances, i)
+// process returns a process of a service that is not started. It keeps its addresses.
+func (f *fleet) process(service string, number int, args ...string) *process {
+	f.Helper()
+	health := freeAddress(f.T)
+	p := newProcess(f.T, []string{
+		"NATS_SERVERS=" + strings.Join(f.servers(), ","), "HEADWATER_REPLICAS=3",
+		"HEADWATER_INSTANCE=" + fmt.Sprintf("%s-%d", service, number), "HEADWATER_HEALTH=" + health,
+	}, append([]string{service}, args...)...)
+	p.health = health
+	return p
 }
 
-// printLog prints the last lines that an instance logged.
-func (f *fleet) printLog(i *instance) {
-	text, err := os.ReadFile(i.log.Name())
+func (f *fleet) all() []*process { return slices.Concat(f.orders, f.payments) }
+
+// freeAddress returns an address of the loopback interface that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		f.Error(err)
-		return
+		t.Fatal(err)
 	}
-	const most = 8 << 10
-	f.Logf("%s logged at the end:\n%s", i.name, text[max(0, len(text)-most):])
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func (f *fleet) servers() (urls []string) {
@@ -105,110 +85,55 @@ func (f *fleet) servers() (urls []string) {
 	return urls
 }
 
-func (f *fleet) start(i *instance) {
-	f.Helper()
-	cmd := exec.Command(os.Args[0], i.args...)
-	cmd.Env = append(append(os.Environ(), childEnv+"=1"), i.env...)
-	cmd.Stdout, cmd.Stderr = i.log, i.log
-	natsnode.Apart(cmd)
-	if err := cmd.Start(); err != nil {
-		f.Fatal(err)
-	}
-	i.cmd, i.exited = cmd, make(chan error, 1)
-	go func(exited chan error) { exited <- cmd.Wait() }(i.exited)
-}
-
-// kill ends a process as kill -9 does, if it runs.
-func (f *fleet) kill(i *instance) {
-	if i.cmd == nil {
-		return
-	}
-	_ = i.cmd.Process.Kill() // fails where it has ended already
-	<-i.exited
-	i.cmd = nil
-}
-
-// stop ends a process by SIGTERM, and returns how it ended.
-func (f *fleet) stop(i *instance) error {
-	f.Helper()
-	f.signal(i, syscall.SIGTERM)
-	select {
-	case err := <-i.exited:
-		i.cmd = nil
-		return err
-	case <-time.After(patience):
-		return errors.New("it does not end")
-	}
-}
-
-func (f *fleet) signal(i *instance, s syscall.Signal) {
-	f.Helper()
-	if err := i.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		f.Fatal(err)
-	}
-}
-
-// patience is for what takes a moment on a machine that is not busy.
-const patience = 2 * time.Minute
-
-// awaitReady waits until an instance is ready. One that ended, since its address was
+// awaitReady waits until a process is ready. One that ended, since its address was
 // taken or the cluster was away for long, is started again.
-func (f *fleet) awaitReady(i *instance) {
+func (f *fleet) awaitReady(p *process) {
 	f.Helper()
-	f.eventually(i.name+" is ready", func() error {
+	eventually(f.T, fmt.Sprintf("%q is ready", p.args), func() error {
 		f.revive()
-		answer, err := http.Get("http://" + i.health + "/health/ready")
-		if err != nil {
-			return err
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			return fmt.Errorf("status %s", answer.Status)
-		}
-		return nil
+		_, err := readiness(p)
+		return err
 	})
 }
 
-// eventually waits until something is so.
-func (f *fleet) eventually(what string, is func() error) {
-	f.Helper()
-	deadline := time.After(patience)
-	for {
-		err := is()
-		if err == nil {
-			return
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-deadline:
-			f.Fatalf("%s: %v", what, err)
-		}
+// readiness returns what a process says of its parts, an error unless it is ready.
+func readiness(p *process) (health service.Health, err error) {
+	answer, err := http.Get("http://" + p.health + "/health/ready")
+	if err != nil {
+		return health, err
 	}
+	defer answer.Body.Close()
+	err = json.NewDecoder(answer.Body).Decode(&health)
+	if err == nil && health.Status != "ready" {
+		err = fmt.Errorf("%+v", health)
+	}
+	return health, err
 }
 
 // fault makes one thing go wrong for a while.
 func (f *fleet) fault() {
 	f.revive()
-	i := f.instances[f.random.IntN(len(f.instances))]
+	all := f.all()
+	p := all[f.random.IntN(len(all))]
 	n := f.nodes[f.random.IntN(len(f.nodes))]
 	switch kind := f.random.IntN(6); kind {
 	case 0, 1:
-		f.made[i.service+" killed"]++
-		f.kill(i)
+		f.made[p.args[1]+" killed"]++
+		p.kill()
 		f.while()
-		f.start(i)
+		p.start(f.T)
 	case 2:
-		f.made[i.service+" paused"]++
-		f.signal(i, syscall.SIGSTOP)
+		f.made[p.args[1]+" paused"]++
+		f.signal(p, syscall.SIGSTOP)
 		f.while()
-		f.signal(i, syscall.SIGCONT)
+		f.signal(p, syscall.SIGCONT)
 	case 3:
-		f.made[i.service+" restarted"]++
-		if err := f.stop(i); err != nil {
-			f.Logf("%s ended: %v", i.name, err) // killed before it was up, for example
-			f.kill(i)
+		f.made[p.args[1]+" restarted"]++
+		if err := p.stop(); err != nil {
+			f.Logf("%q ended: %v", p.args, err) // stopped before it was up, for example
+			p.kill()
 		}
-		f.start(i)
+		p.start(f.T)
 	case 4:
 		f.made["node killed"]++
 		n.Kill()
@@ -226,32 +151,29 @@ func (f *fleet) fault() {
 // revive starts the processes again that ended by themselves, as whoever runs services
 // does: one gives up where it cannot start, or stop, since the cluster is away.
 func (f *fleet) revive() {
-	for _, i := range f.instances {
+	for _, p := range f.all() {
 		select {
-		case err := <-i.exited:
-			f.Logf("%s ended: %v", i.name, err)
-			f.start(i)
+		case err := <-p.exited:
+			f.Logf("%q ended: %v", p.args, err)
+			p.start(f.T)
 		default:
 		}
 	}
 }
 
-// while lets some time pass: up to three seconds.
-func (f *fleet) while() {
-	time.Sleep(time.Duration(f.random.Int64N(int64(3 * time.Second))))
+func (f *fleet) signal(p *process, s syscall.Signal) {
+	f.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		f.Fatal(err)
+	}
 }
 
-// open opens the log of a service.
-func (f *fleet) open(log string) *eventstore.Store {
-	f.Helper()
-	nc, err := nats.Connect(strings.Join(f.servers(), ","), nats.MaxReconnects(-1))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Cleanup(nc.Close)
-	store, err := eventstore.Open(f.Context(), nc, log, &eventstore.Options{Replicas: 3})
-	if err != nil {
-		f.Fatal(err)
-	}
-	return store
+// while lets some time pass: up to two seconds.
+func (f *fleet) while() {
+	time.Sleep(time.Duration(f.random.Int64N(int64(2 * time.Second))))
+}
+
+// Connect connects to the cluster.
+func (f *fleet) Connect(opts ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect(strings.Join(f.servers(), ","), append(opts, nats.MaxReconnects(-1))...)
 }

@@ -9,12 +9,14 @@
 // broken off at any moment and repeated (import.go), and ways to look at what
 // is there (show.go, history.go). What is asked of all orders is answered by
 // read models (models.go; sales.go, open.go and late.go), which projections keep
-// up to date (list.go,
-// report.go), and the commands of package replay are about (replay.go).
+// up to date (list.go, report.go), and the commands of package replay are about
+// (replay.go).
 //
-// The same orders as services are in serve.go and the files after it: one for orders
-// and one for payments (package payment), which talk through events and commands. What
-// leads an order to its payment is a process manager (package checkout, manager.go).
+// The same orders as services begin in serve.go: one for orders (serve_orders.go)
+// and one for payments (serve_payments.go, provider.go, package payment), which
+// talk through events and commands. A process manager leads each order to its
+// payment (package checkout, manager.go). The page and the HTTP API are in package
+// web, and package load places orders there (load.go).
 package main
 
 import (

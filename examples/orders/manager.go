@@ -62,8 +62,8 @@ func (m *manager) fromPayments() effects {
 		on(func(ctx context.Context, e payment.Declined, at projection.Event) error {
 			return m.tell(ctx, at, "declined", checkout.Declined{Reason: e.Reason})
 		}),
-		on(func(ctx context.Context, _ payment.Captured, at projection.Event) error {
-			return m.tell(ctx, at, "captured", checkout.Captured{})
+		on(func(ctx context.Context, e payment.Captured, at projection.Event) error {
+			return m.tell(ctx, at, "captured", checkout.Captured{Amount: e.Amount})
 		}),
 		on(func(ctx context.Context, e payment.Voided, at projection.Event) error {
 			return m.tell(ctx, at, "voided", checkout.Voided{Reason: e.Reason})

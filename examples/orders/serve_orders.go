@@ -114,7 +114,7 @@ func (s *served) addPage() (stop func(context.Context) error, err error) {
 	if err != nil {
 		return stop, err
 	}
-	front := web.New(web.Config{Orders: client, Log: s.Log(), Conn: s.Conn(), LogName: ordersLog, Logger: s.Logger()})
+	front := web.New(web.Config{Orders: client, Log: s.Log(), Conn: s.Conn(), Logger: s.Logger()})
 	server := web.Server(front)
 	server.Handler = s.tracer.HTTP(server.Handler)
 	s.page = listener.Addr().String()

@@ -48,12 +48,13 @@ func TestServePage(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	p := serveChild(t, []string{"HEADWATER_DATA=" + t.TempDir()}, "-http", "127.0.0.1:0", "-spans", "-deadline", "1h")
-	requireContains(t, ask(t, ctx, "GET", p.page, "", 200), "<html", "Orders")
+	p := serveChild(t, nil, "-http", "127.0.0.1:0", "-spans", "-deadline", "1h")
+	page := "http://" + p.http + "/"
+	requireContains(t, ask(t, ctx, "GET", page, "", 200), "<html", "Orders")
 
-	placed := ask(t, ctx, "POST", p.page+"orders", `{"id":"1","customer":"ALFKI","card":"tok","lines":[{"product":"Chai","unitPrice":"18.00","quantity":2}]}`, 201)
+	placed := ask(t, ctx, "POST", page+"orders", `{"id":"1","customer":"ALFKI","card":"tok","lines":[{"product":"Chai","unitPrice":"18.00","quantity":2}]}`, 201)
 	requireContains(t, placed, `"stage":"placed"`, `"amount":"36.00"`)
-	r, err := http.NewRequestWithContext(ctx, "GET", p.page+"events?after=0", nil)
+	r, err := http.NewRequestWithContext(ctx, "GET", page+"events?after=0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,14 +70,14 @@ func TestServePage(t *testing.T) {
 	if !paid {
 		t.Fatalf("the feed ended: %v", lines.Err())
 	}
-	requireContains(t, ask(t, ctx, "GET", p.page+"orders/1", "", 200), `"stage":"paid"`)
-	requireContains(t, ask(t, ctx, "POST", p.page+"orders/1/ship", `{}`, 200), `"stage":"shipped"`)
-	requireContains(t, ask(t, ctx, "POST", p.page+"orders/1/cancel", `{}`, 409), "shipped")
-	requireContains(t, ask(t, ctx, "GET", p.health, "", 200), `"status": "ready"`, `"part": "background payments"`, `"part": "background deadlines"`)
-	figures := ask(t, ctx, "GET", strings.Replace(p.health, "health/ready", "metrics", 1), "", 200)
+	requireContains(t, ask(t, ctx, "GET", page+"orders/1", "", 200), `"stage":"paid"`)
+	requireContains(t, ask(t, ctx, "POST", page+"orders/1/ship", `{}`, 200), `"stage":"shipped"`)
+	requireContains(t, ask(t, ctx, "POST", page+"orders/1/cancel", `{}`, 409), "shipped")
+	requireContains(t, ask(t, ctx, "GET", "http://"+p.health+"/health/ready", "", 200), `"status": "ready"`, `"part": "background payments"`, `"part": "background deadlines"`)
+	figures := ask(t, ctx, "GET", "http://"+p.health+"/metrics", "", 200)
 	requireContains(t, figures, `headwater_append_events_total{kind="payment",service="payments"}`, `headwater_projection_position{projection="from-payments",service="orders"}`)
 	p.terminate(t)
-	requireContains(t, p.errors.String(), "msg=span", `name="append checkout"`)
+	requireContains(t, p.printed(), "msg=span", `name="append checkout"`)
 }
 
 // TestServeTrace follows what placing an order leads to: through both services, it is

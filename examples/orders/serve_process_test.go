@@ -1,22 +1,24 @@
 package main_test
 
 import (
-	"bufio"
-	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/headwater-go/headwater/embedded"
 	"github.com/headwater-go/headwater/eventstore"
 	"github.com/headwater-go/headwater/examples/orders/checkout"
 	"github.com/headwater-go/headwater/examples/orders/order"
-	"github.com/headwater-go/headwater/testutil"
+	"github.com/headwater-go/headwater/internal/natsnode"
 )
 
 // listening starts a server that child processes can reach.
@@ -30,48 +32,134 @@ func listening(t *testing.T) *embedded.Server {
 	return server
 }
 
-// process is a child that serves.
+// process is a child that serves. It may run several times, one after the other.
 type process struct {
-	*exec.Cmd
-	errors bytes.Buffer
-	health string // URLs
-	page   string
+	args, env    []string
+	dir          string   // of its data
+	http, health string   // host:port; http is empty where there is no page
+	log          *os.File // what it prints
+
+	cmd    *exec.Cmd  // nil while it does not run
+	exited chan error // what Wait returned
 }
 
-// serveChild starts 'orders serve' as a process, and waits until it has started.
-func serveChild(t *testing.T, env []string, args ...string) *process {
+// newProcess returns 'orders serve' as a process that has not been started. It ends with
+// the test, which tells what it printed if it fails.
+func newProcess(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{Cmd: child(t, append([]string{"serve"}, args...)...)}
-	p.Env = append(p.Env, "HEADWATER_HEALTH=127.0.0.1:0")
-	p.Env = append(p.Env, env...)
-	p.Stderr = &p.errors
-	lines := bufio.NewScanner(start(t, p.Cmd))
-	for lines.Scan() {
-		if url, ok := strings.CutPrefix(lines.Text(), "page    "); ok {
-			p.page = url
-		}
-		if url, ok := strings.CutPrefix(lines.Text(), "health  "); ok {
-			p.health = url
-			go func() {
-				for lines.Scan() { // so that it can go on printing
-				}
-			}()
-			return p
-		}
-	}
-	t.Fatalf("%q ended: %v\n%s", args, p.Wait(), p.errors.String())
-	return nil
-}
-
-// terminate sends SIGTERM and requires that the process succeeds.
-func (p *process) terminate(t *testing.T) {
-	t.Helper()
-	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+	dir := t.TempDir()
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Wait(); err != nil {
-		t.Errorf("terminated: %v\n%s", err, p.errors.String())
+	p := &process{args: append([]string{"serve"}, args...), dir: filepath.Join(dir, "data"), log: log}
+	p.env = append([]string{"HEADWATER_DATA=" + p.dir, "HEADWATER_HEALTH=127.0.0.1:0"}, env...)
+	t.Cleanup(func() {
+		p.kill()
+		if text := p.printed(); t.Failed() {
+			const most = 8 << 10
+			t.Logf("%q printed at the end:\n%s", args, text[max(0, len(text)-most):])
+		}
+		_ = log.Close()
+	})
+	return p
+}
+
+func (p *process) start(t *testing.T) {
+	t.Helper()
+	cmd := child(t, p.args...)
+	cmd.Env = append(cmd.Env, p.env...)
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	natsnode.Apart(cmd)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
+	p.cmd, p.exited = cmd, make(chan error, 1)
+	go func(exited chan error) { exited <- cmd.Wait() }(p.exited)
+}
+
+// kill ends a process as kill -9 does, if it runs.
+func (p *process) kill() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill() // fails where it has ended already
+	<-p.exited
+	p.cmd = nil
+}
+
+// stop ends a process by SIGTERM, and returns how it ended.
+func (p *process) stop() error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case err := <-p.exited:
+		p.cmd = nil
+		return err
+	case <-time.After(patience):
+		return errors.New("it does not end")
+	}
+}
+
+// terminate stops a process, which is to succeed.
+func (p *process) terminate(t *testing.T) {
+	t.Helper()
+	if err := p.stop(); err != nil {
+		t.Errorf("terminated: %v", err)
+	}
+}
+
+// printed returns what a process has printed so far.
+func (p *process) printed() string {
+	text, _ := os.ReadFile(p.log.Name())
+	return string(text)
+}
+
+// patience is for what takes a moment on a machine that is not busy.
+const patience = 2 * time.Minute
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, is func() error) {
+	t.Helper()
+	deadline := time.After(patience)
+	for {
+		err := is()
+		if err == nil {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-deadline:
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+// announced are the addresses that a process says it has.
+var announced = regexp.MustCompile(`(?m)(?:^page    http://(\S+)/\n)?^health  http://(\S+)/health/ready\n`)
+
+// serve starts a process, and waits until it says where it serves.
+func (p *process) serve(t *testing.T) {
+	t.Helper()
+	before := len(p.printed())
+	p.start(t)
+	eventually(t, fmt.Sprintf("%q has started", p.args), func() error {
+		said := announced.FindStringSubmatch(p.printed()[before:])
+		if said == nil {
+			return errors.New("it does not say so")
+		}
+		p.http, p.health = said[1], said[2]
+		return nil
+	})
+}
+
+// serveChild returns a process that serves.
+func serveChild(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
+	p := newProcess(t, env, args...)
+	p.serve(t)
+	return p
 }
 
 // TestServeKilled kills both services, SIGKILL, whenever a checkout has just said what
@@ -88,10 +176,10 @@ func TestServeKilled(t *testing.T) {
 	}
 	server := listening(t)
 	d := newDesk(t, server)
-	env := []string{"NATS_SERVERS=" + server.URL(), "HEADWATER_DATA=" + t.TempDir()}
+	p := newProcess(t, []string{"NATS_SERVERS=" + server.URL()}, "-deadline", "5s")
 	var ids []string
 	for round, moment := range moments {
-		p := serveChild(t, env, "-deadline", "5s")
+		p.serve(t)
 		after, err := d.log("orders-log").Position(d.ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -110,45 +198,13 @@ func TestServeKilled(t *testing.T) {
 				break
 			}
 		}
-		p.kill(t)
+		p.kill()
 	}
-	p := serveChild(t, env, "-deadline", "1s")
+	p.serve(t)
 	d.awaitEnds(ids...)
 	d.awaitEffects()
 	d.checkEnds(ids)
 	p.terminate(t)
-}
-
-// TestServeTerminated terminates processes of both services in the middle of the
-// work, and starts others. No command fails, and no process does.
-func TestServeTerminated(t *testing.T) {
-	t.Parallel()
-	server := listening(t)
-	d := newDesk(t, server)
-	env := func() []string {
-		return []string{"NATS_SERVERS=" + server.URL(), "HEADWATER_DATA=" + t.TempDir()}
-	}
-	running := []*process{serveChild(t, env(), "payments"), serveChild(t, env(), "orders", "-deadline", "2s")}
-	var ids []string
-	var placing sync.WaitGroup
-	for round := range 20 {
-		for card := range ends {
-			ids = append(ids, fmt.Sprintf("%s-%d", card, round))
-		}
-		placing.Go(func() { d.placeAll(round) })
-	}
-	// The other ones come before these go, so that somebody answers at all times.
-	others := []*process{serveChild(t, env(), "payments"), serveChild(t, env(), "orders", "-deadline", "2s")}
-	for _, p := range running {
-		p.terminate(t)
-	}
-	placing.Wait()
-	d.awaitEnds(ids...)
-	d.awaitEffects()
-	d.checkEnds(ids)
-	for _, p := range others {
-		p.terminate(t)
-	}
 }
 
 // TestServeWithoutPayments has deadlines that are over while no payments service runs.
@@ -157,14 +213,12 @@ func TestServeWithoutPayments(t *testing.T) {
 	t.Parallel()
 	server := listening(t)
 	d := newDesk(t, server)
-	env := func() []string {
-		return []string{"NATS_SERVERS=" + server.URL(), "HEADWATER_DATA=" + t.TempDir()}
-	}
-	shop := serveChild(t, env(), "orders", "-deadline", "10ms")
+	env := []string{"NATS_SERVERS=" + server.URL()}
+	shop := serveChild(t, env, "orders", "-deadline", "10ms")
 	ids := d.placeAll(1)
 	cancelled := order.Cancelled{}.EventType()
 	d.await(d.log("orders-log"), order.Kind, func(e eventstore.Event) bool { return e.Type == cancelled }, ids...)
-	payments := serveChild(t, env(), "payments")
+	payments := serveChild(t, env, "payments")
 	d.awaitEnds(ids...)
 	d.awaitEffects()
 	for id, stage := range d.checkMoney() {
@@ -179,10 +233,10 @@ func TestServeWithoutPayments(t *testing.T) {
 // TestServeAlone runs both services in one process with a server of its own.
 func TestServeAlone(t *testing.T) {
 	t.Parallel()
-	env := []string{"HEADWATER_DATA=" + t.TempDir(), "HEADWATER_SERVICE=other", "HEADWATER_LOG=other-log"}
+	p := newProcess(t, []string{"HEADWATER_SERVICE=other", "HEADWATER_LOG=other-log"})
 	for range 2 {
-		p := serveChild(t, env)
-		answer, err := http.Get(strings.Replace(p.health, "ready", "live", 1))
+		p.serve(t)
+		answer, err := http.Get("http://" + p.health + "/health/live")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,60 +271,4 @@ func TestServeWrong(t *testing.T) {
 	if r := run("serve"); r.status != 1 || !strings.Contains(r.errors, "HEADWATER_REPLICAS") {
 		t.Errorf("4 replicas: %d, %q", r.status, r.errors)
 	}
-}
-
-// TestServeCluster has three processes of the orders and two of the payments on three
-// NATS nodes, told so by nothing but their environment. One of each is killed, and a
-// node is, while orders are placed.
-func TestServeCluster(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it takes some time")
-	}
-	t.Parallel()
-	cluster := testutil.Cluster(t)
-	d := newDesk(t, cluster)
-	var urls []string
-	for i := range 3 {
-		urls = append(urls, cluster.Node(i).URL())
-	}
-	env := func() []string {
-		return []string{"NATS_SERVERS=" + strings.Join(urls, ","), "HEADWATER_REPLICAS=3", "HEADWATER_DATA=" + t.TempDir()}
-	}
-	payments := []*process{serveChild(t, env(), "payments"), serveChild(t, env(), "payments")}
-	var shops []*process
-	for range 3 {
-		shops = append(shops, serveChild(t, env(), "orders", "-deadline", "5s"))
-	}
-	var ids []string
-	for round := range 9 {
-		switch round {
-		case 3:
-			shops[0].kill(t)
-		case 5:
-			payments[0].kill(t)
-		case 7:
-			if err := cluster.Stop(2); err != nil {
-				t.Fatal(err)
-			}
-		}
-		ids = append(ids, d.placeAll(round)...)
-	}
-	if err := cluster.Restart(d.ctx, 2); err != nil {
-		t.Fatal(err)
-	}
-	d.awaitEnds(ids...)
-	d.awaitEffects()
-	d.checkEnds(ids)
-	for _, p := range append(shops[1:], payments[1]) {
-		p.terminate(t)
-	}
-}
-
-// kill sends SIGKILL.
-func (p *process) kill(t *testing.T) {
-	t.Helper()
-	if err := p.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	p.Wait()
 }

@@ -130,14 +130,15 @@ func (d *desk) awaitEnds(ids ...string) {
 	}, ids...)
 }
 
-// checkMoney checks that no order, payment or checkout has an event twice, and that
-// what the shop has is what orders are paid. It returns the stages of the orders.
+// checkMoney checks that no order, payment or checkout has an event twice, that what
+// the shop has is what orders are paid, and that no payment is without its order. It
+// returns the stages of the orders.
 func (d *desk) checkMoney() map[string]string {
 	d.t.Helper()
 	stages := make(map[string]string)
-	ordersLog := d.log("orders-log")
+	ordersLog, paymentsLog := d.log("orders-log"), d.log("payments-log")
 	book := aggregate.NewRepository[order.Order](ordersLog, order.Kind, order.Codec, nil)
-	purse := aggregate.NewRepository[payment.Payment](d.log("payments-log"), payment.Kind, payment.Codec, nil)
+	purse := aggregate.NewRepository[payment.Payment](paymentsLog, payment.Kind, payment.Codec, nil)
 	for head, err := range ordersLog.Streams(d.ctx, order.Kind, 0) {
 		if err != nil {
 			d.t.Fatal(err)
@@ -158,7 +159,15 @@ func (d *desk) checkMoney() map[string]string {
 			d.t.Errorf("order %s of %s is %s, and the shop has %s", id, net, o.Stage(), p.Held())
 		}
 	}
-	d.checkOnce(d.log("payments-log"))
+	for head, err := range paymentsLog.Streams(d.ctx, payment.Kind, 0) {
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if stages[head.Stream.ID] == "" {
+			d.t.Errorf("payment %s has no order", head.Stream.ID)
+		}
+	}
+	d.checkOnce(paymentsLog)
 	d.checkOnce(ordersLog)
 	return stages
 }
@@ -286,6 +295,34 @@ func TestServeOtherLines(t *testing.T) {
 	}
 	if cancelled == 0 {
 		t.Error("no line came in between")
+	}
+}
+
+// TestServeLongTexts lists as many orders as are ever listed, with texts as long as there
+// are: others are refused. Of '<' the JSON is six times as long.
+func TestServeLongTexts(t *testing.T) {
+	t.Parallel()
+	server := testutil.Server(t)
+	startServices(t, server, t.TempDir(), time.Minute)
+	d := newDesk(t, server)
+	long := strings.Repeat("<", order.MaxText)
+	var at eventstore.Revision
+	for i := range order.MaxLimit {
+		id := fmt.Sprint(strings.Repeat("x", 200), i)
+		_, err := d.orders.Execute(d.ctx, id, order.Place{Customer: long, Lines: twoChais}, nil)
+		if err == nil {
+			at, err = d.orders.Execute(d.ctx, id, order.Cancel{Reason: long}, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed, err := service.Ask[order.Listed](d.ctx, d.orders, order.List{Limit: 1 << 30}, &service.AskOptions{NotBefore: at})
+	if err != nil || len(listed.Orders) != order.MaxLimit {
+		t.Errorf("%d orders are listed, %v", len(listed.Orders), err)
+	}
+	if _, err := d.orders.Execute(d.ctx, "1", order.Place{Customer: long + "x", Lines: twoChais}, nil); !errors.Is(err, order.ErrTooLong) {
+		t.Errorf("place for a customer too long: %v", err)
 	}
 }
 

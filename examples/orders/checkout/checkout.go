@@ -16,11 +16,11 @@ const (
 // Checkout has no events.
 type Checkout struct {
 	Begun  bool
-	Amount order.Money
 	Money  Money
-	Closed bool   // the order is cancelled
-	Kept   bool   // the order cannot be cancelled
-	Reason string // what went wrong first
+	Amount order.Money // that is taken
+	Closed bool        // the order is cancelled
+	Kept   bool        // the order cannot be cancelled
+	Reason string      // what went wrong first
 
 	// What was wanted.
 	Capture, Pay, Cancel, Void, Refund bool
@@ -33,7 +33,7 @@ type Checkout struct {
 func (c Checkout) Evolve(event Event) Checkout {
 	switch e := event.(type) {
 	case PaymentWanted:
-		c.Begun, c.Amount = true, e.Amount
+		c.Begun = true
 	case CaptureWanted:
 		c.Capture = true
 	case OrderPayWanted:
@@ -46,7 +46,7 @@ func (c Checkout) Evolve(event Event) Checkout {
 	case RefundWanted:
 		c.Refund = true
 	case MoneyTaken:
-		c.Money = Taken
+		c.Money, c.Amount = Taken, e.Amount
 	case MoneyFree:
 		c.Money = Free
 		c = c.because(e.Reason)

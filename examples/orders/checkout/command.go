@@ -1,6 +1,7 @@
 package checkout
 
 import (
+	"strings"
 	"time"
 
 	"github.com/headwater-go/headwater/examples/orders/order"
@@ -56,15 +57,15 @@ func (c Declined) Decide(state Checkout) ([]Event, error) {
 }
 
 // Captured says that the money is taken.
-type Captured struct{}
+type Captured struct{ Amount order.Money }
 
 // Decide lets the order take the payment, or the money be given back if the order is
 // cancelled.
-func (Captured) Decide(state Checkout) ([]Event, error) {
+func (c Captured) Decide(state Checkout) ([]Event, error) {
 	if !state.Begun || state.Money != Open {
 		return nil, nil
 	}
-	return state.learn(MoneyTaken{}), nil
+	return state.learn(MoneyTaken(c)), nil
 }
 
 // Voided says that no money will be taken.
@@ -145,10 +146,15 @@ func (CancelRefused) Decide(state Checkout) ([]Event, error) {
 	return state.learn(OrderKept{}), nil
 }
 
-// explain returns what happened, with the reason if there is one.
+// explain returns what happened, with the reason if there is one, or with as much of it
+// as an order takes: a payment is given back however much there is to say about it.
 func explain(what, reason string) string {
 	if reason == "" {
 		return what
 	}
-	return what + ": " + reason
+	text := what + ": " + reason
+	if len(text) > order.MaxText {
+		text = strings.ToValidUTF8(text[:order.MaxText], "")
+	}
+	return text
 }

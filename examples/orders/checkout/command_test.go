@@ -2,6 +2,7 @@ package checkout_test
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,7 +20,7 @@ var (
 	wanted = checkout.PaymentWanted{Amount: 36_0000, Card: "tok-1", Deadline: noon}
 
 	capture = checkout.CaptureWanted{}
-	taken   = checkout.MoneyTaken{}
+	taken   = checkout.MoneyTaken{Amount: 36_0000}
 	pay     = checkout.OrderPayWanted{Amount: 36_0000}
 	done    = checkout.Done{}
 	closed  = checkout.OrderClosed{Reason: "the order was cancelled: moths"}
@@ -27,6 +28,7 @@ var (
 	refund  = checkout.RefundWanted(closed)
 	late    = checkout.CancelWanted{Reason: "the payment was not authorised in time"}
 	kept    = checkout.OrderKept{}
+	long    = "the order was cancelled: " + strings.Repeat("ж", 87) // of 200 bytes there are 175, and half a letter, for it
 )
 
 func failed(reason string) events { return events{checkout.Failed{Reason: reason}} }
@@ -36,7 +38,7 @@ func failed(reason string) events { return events{checkout.Failed{Reason: reason
 // too late.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	authorised, captured, paid := checkout.Authorised{}, checkout.Captured{}, checkout.OrderPaid{}
+	authorised, captured, paid := checkout.Authorised{}, checkout.Captured{Amount: 36_0000}, checkout.OrderPaid{}
 	cancelled, expired := checkout.OrderCancelled{Reason: "moths"}, checkout.Expired{}
 	const noMoney = "the payment was declined: no money"
 
@@ -138,6 +140,13 @@ func TestCommands(t *testing.T) {
 		{"captured by hand", []step{
 			{begin, events{wanted}}, {captured, events{taken, pay}}, {authorised, nil}, {paid, events{done}},
 		}},
+		{"another amount is captured", []step{
+			{begin, events{wanted}}, {checkout.Captured{Amount: 1}, events{checkout.MoneyTaken{Amount: 1}, checkout.OrderPayWanted{Amount: 1}}},
+		}},
+		{"much to say", []step{
+			{begin, events{wanted}},
+			{checkout.OrderCancelled{Reason: strings.Repeat("ж", 1000)}, events{checkout.OrderClosed{Reason: long}, checkout.VoidWanted{Reason: long}}},
+		}},
 		{"captured by hand when it should be voided", []step{
 			{begin, events{wanted}}, {cancelled, events{closed, void}}, {captured, events{taken, refund}},
 		}},
@@ -181,7 +190,7 @@ func TestStoredForm(t *testing.T) {
 		{checkout.CancelWanted{Reason: "late"}, "checkout.cancel-wanted", `{"reason":"late"}`},
 		{checkout.VoidWanted{Reason: "late"}, "checkout.void-wanted", `{"reason":"late"}`},
 		{checkout.RefundWanted{Reason: "late"}, "checkout.refund-wanted", `{"reason":"late"}`},
-		{taken, "checkout.money-taken", `{}`},
+		{taken, "checkout.money-taken", `{"amount":"36.00"}`},
 		{checkout.MoneyFree{Reason: "late"}, "checkout.money-free", `{"reason":"late"}`},
 		{checkout.OrderClosed{Reason: "late"}, "checkout.order-closed", `{"reason":"late"}`},
 		{kept, "checkout.order-kept", `{}`},

@@ -53,8 +53,11 @@ type RefundWanted struct {
 	Reason string `json:"reason"`
 }
 
-// MoneyTaken says that the payment is captured.
-type MoneyTaken struct{}
+// MoneyTaken says that the payment is captured. That is what the order is to be paid
+// with, whoever asked for the payment: if it amounts to something else, it refuses.
+type MoneyTaken struct {
+	Amount order.Money `json:"amount"`
+}
 
 // MoneyFree says that the payment takes no money, or has given it back.
 type MoneyFree struct {

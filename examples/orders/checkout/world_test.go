@@ -182,7 +182,7 @@ func (w *world) onPayment(id string, event payment.Event) {
 	case payment.Declined:
 		w.tell(id, checkout.Declined{Reason: e.Reason})
 	case payment.Captured:
-		w.tell(id, checkout.Captured{})
+		w.tell(id, checkout.Captured{Amount: e.Amount})
 	case payment.Voided:
 		w.tell(id, checkout.Voided{Reason: e.Reason})
 	case payment.Refunded:
@@ -258,6 +258,13 @@ func (w *world) others() (list []move) {
 		{w.ships, move{"ship", func(w *world) {
 			w.ships--
 			_ = execute(&w.order, fmt.Sprint("ship", w.ships), order.Ship{})
+		}}},
+		{w.hands, move{"request by hand, another amount", func(w *world) {
+			w.hands--
+			if !fold[checkout.Checkout](w.checkout).Begun {
+				return // it would not be told what became of that, and wait for the deadline
+			}
+			_ = execute(&w.payment, fmt.Sprint("request", w.hands), payment.Request{Amount: 1, Card: "tok-2"})
 		}}},
 		{w.hands, move{"void by hand", func(w *world) {
 			w.hands--

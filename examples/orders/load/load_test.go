@@ -293,6 +293,20 @@ func TestUnexpected(t *testing.T) {
 	}
 }
 
+// A good order that is refused is no load, but a failure: the front makes no sense of it.
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		fmt.Fprint(w, `{"code":"no-lines"}`)
+	}))
+	t.Cleanup(front.Close)
+	report, err := load.Run(t.Context(), load.Config{URLs: []string{front.URL}})
+	if err == nil || !strings.Contains(err.Error(), "POST /orders was answered with status 422 no-lines") {
+		t.Errorf("%s, %v", report, err)
+	}
+}
+
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	for _, c := range []load.Config{{}, {URLs: []string{"localhost:8080"}}, {URLs: []string{"ftp://x"}}, {URLs: []string{"http://x"}, Rate: -1}, {URLs: []string{"http://x"}, Orders: -1}} {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -27,6 +28,7 @@ type plan struct {
 	Card      string `json:"card,omitempty"`
 	Lines     []line `json:"lines"`
 
+	bad    bool // it is to be refused
 	cancel bool
 }
 
@@ -52,7 +54,7 @@ func (c Config) plan(n int) (p plan) {
 	case in100 < 97:
 		p.OnAccount = true
 	default:
-		p.Lines[0].Quantity = 0
+		p.bad, p.Lines[0].Quantity = true, 0
 	}
 	p.cancel = random.IntN(100) < 15
 	return p
@@ -68,7 +70,7 @@ var keys = uuid.MustParse("5f0d5b0e-6a51-49a2-8f6e-1d6a8a1b7c10")
 // order leads the order of a number from being placed to its end.
 func (r *run) order(ctx context.Context, n int) error {
 	p := r.plan(n)
-	o := &outcome{Order: Order{Customer: p.Customer, Card: p.Card}}
+	o := outcome{Order: Order{Customer: p.Customer, Card: p.Card}}
 	q := request{method: http.MethodPost, path: "/orders", body: p, key: r.key(n, "place")}
 	began := time.Now()
 	a, err := r.send(ctx, q)
@@ -76,9 +78,9 @@ func (r *run) order(ctx context.Context, n int) error {
 		return err
 	}
 	switch {
-	case a.status == http.StatusCreated:
-		o.placed, o.took, o.ID = true, time.Since(began), a.order.ID
-	case a.status == http.StatusUnprocessableEntity && a.code != "key-reused":
+	case a.status == http.StatusCreated && !p.bad:
+		o.placed, o.took, o.ID, o.Stage = true, time.Since(began), a.order.ID, a.order.Stage
+	case a.status == http.StatusUnprocessableEntity && p.bad:
 		o.refused = true
 	default:
 		return a.unexpected(q)
@@ -93,7 +95,9 @@ func (r *run) order(ctx context.Context, n int) error {
 	case p.OnAccount:
 		a, o.shipped, err = r.change(ctx, a, "ship", struct{}{}, r.key(n, "ship"))
 	case p.Card == fmt.Sprintf("good-%d", n):
-		if a, err = r.awaitPayment(ctx, a); err == nil && (a.order.Stage == order.StagePaid || a.order.Stage == order.StageShipped) { // the latter by the same load before
+		a, err = r.awaitPayment(ctx, a)
+		paid := a.order.Stage == order.StagePaid || a.order.Stage == order.StageShipped // the latter by the same load before
+		if err == nil && paid {
 			a, o.shipped, err = r.change(ctx, a, "ship", struct{}{}, r.key(n, "ship"))
 		}
 	}
@@ -102,15 +106,11 @@ func (r *run) order(ctx context.Context, n int) error {
 }
 
 // note keeps what is known of an order.
-func (r *run) note(n int, o *outcome, a answer) {
-	known := *o
-	if a.order.Stage != "" {
-		o.Stage = a.order.Stage
-		known.Stage = a.order.Stage
-	}
+func (r *run) note(n int, o outcome, seen answer) {
+	o.Stage = cmp.Or(seen.order.Stage, o.Stage)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.orders[n] = &known
+	r.orders[n] = &o
 }
 
 // change changes the order that was seen, and looks again where it is another one by

@@ -5,9 +5,13 @@ import (
 	"time"
 )
 
+// MaxText is how many bytes a customer, a product, a card and a reason may have. They
+// travel in every event, command and list about the order, which must fit into messages.
+const MaxText = 200
+
 // Place places an order with its lines. It is refused with ErrAlreadyPlaced,
-// ErrNoCustomer, ErrNoLines, or what is wrong with a line; and one with a card
-// with ErrCardOnAccount, or with ErrNothingToPay if it amounts to nothing.
+// ErrNoCustomer, ErrNoLines, ErrTooLong, or what is wrong with a line; and one with a
+// card with ErrCardOnAccount, or with ErrNothingToPay if it amounts to nothing.
 type Place struct {
 	Customer  string    `json:"customer"`
 	Required  time.Time `json:"required"`            // the day by which the customer wants the goods
@@ -28,6 +32,8 @@ func (c Place) Decide(o Order) ([]Event, error) {
 		return nil, ErrNoCustomer
 	case len(c.Lines) == 0:
 		return nil, ErrNoLines
+	case len(c.Customer) > MaxText, len(c.Card) > MaxText:
+		return nil, ErrTooLong
 	case c.Card != "" && c.OnAccount:
 		return nil, ErrCardOnAccount
 	}
@@ -134,7 +140,7 @@ func (Ship) Decide(o Order) ([]Event, error) {
 }
 
 // Cancel ends an order that is not shipped, paid or not. It is refused with
-// ErrNotPlaced, ErrCancelled or ErrShipped.
+// ErrNotPlaced, ErrCancelled, ErrShipped or ErrTooLong.
 type Cancel struct {
 	Reason string `json:"reason,omitempty"`
 }
@@ -143,6 +149,9 @@ type Cancel struct {
 func (c Cancel) Decide(o Order) ([]Event, error) {
 	if err := o.changeable(); err != nil {
 		return nil, err
+	}
+	if len(c.Reason) > MaxText {
+		return nil, ErrTooLong
 	}
 	return []Event{Cancelled(c)}, nil
 }

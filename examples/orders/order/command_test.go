@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +25,8 @@ var (
 
 	byCard = order.Placed{Customer: "ALFKI", Required: wanted, Card: "tok-1"}
 	free   = order.Item{Product: "Leaflet", Quantity: 1}
+
+	longest = strings.Repeat("x", order.MaxText)
 )
 
 type events = []order.Event
@@ -70,6 +73,11 @@ func TestCommands(t *testing.T) {
 		{name: "place on account with a card", when: withCard(order.Place{OnAccount: true, Lines: []order.Item{chai}}), err: order.ErrCardOnAccount},
 		{name: "place what is free", when: place(free), then: events{placed, line(1, free)}},
 		{name: "place what is free with a card", when: withCard(order.Place{Lines: []order.Item{free, free}}), err: order.ErrNothingToPay},
+		{name: "place with long texts", when: order.Place{Customer: longest, Card: longest, Lines: []order.Item{{Product: longest, UnitPrice: order.Cent, Quantity: 1}}},
+			then: events{order.Placed{Customer: longest, Card: longest}, line(1, order.Item{Product: longest, UnitPrice: order.Cent, Quantity: 1})}},
+		{name: "place for a customer too long", when: order.Place{Customer: longest + "x", Lines: []order.Item{chai}}, err: order.ErrTooLong},
+		{name: "place with a card too long", when: order.Place{Customer: "A", Card: longest + "x", Lines: []order.Item{chai}}, err: order.ErrTooLong},
+		{name: "place with a product too long", when: place(order.Item{Product: longest + "x", Quantity: 1}), err: order.ErrTooLong},
 		{name: "place more than money can count", when: place(fortune(1), fortune(1)), err: order.ErrTooLarge},
 
 		{name: "add", given: open, when: order.AddLine{Item: tofu}, then: events{line(2, tofu)}},
@@ -112,6 +120,8 @@ func TestCommands(t *testing.T) {
 		{name: "ship cancelled", given: with(paid, cancelled), when: order.Ship{}, err: order.ErrCancelled},
 
 		{name: "cancel", given: open, when: order.Cancel{Reason: "late"}, then: events{order.Cancelled{Reason: "late"}}},
+		{name: "cancel for a long reason", given: open, when: order.Cancel{Reason: longest}, then: events{order.Cancelled{Reason: longest}}},
+		{name: "cancel for a reason too long", given: open, when: order.Cancel{Reason: longest + "x"}, err: order.ErrTooLong},
 		{name: "cancel paid", given: with(paid), when: order.Cancel{}, then: events{cancelled}},
 		{name: "cancel twice", given: with(cancelled), when: order.Cancel{}, err: order.ErrCancelled},
 		{name: "cancel nothing", when: order.Cancel{}, err: order.ErrNotPlaced},

@@ -1,6 +1,9 @@
 package order
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The rules, as the errors of the commands that break them.
 var (
@@ -21,6 +24,7 @@ var (
 	ErrPrice      = errors.New("a unit price must not be negative or have a fraction of a cent")
 	ErrQuantity   = errors.New("a quantity must be more than 0")
 	ErrDiscount   = errors.New("a discount must be at least 0 and less than 1")
+	ErrTooLong    = fmt.Errorf("a customer, product, card or reason must have at most %d bytes", MaxText)
 )
 
 // What is wrong with an amount.
@@ -50,5 +54,6 @@ var Errors = map[string]error{
 	"price":           ErrPrice,
 	"quantity":        ErrQuantity,
 	"discount":        ErrDiscount,
+	"too-long":        ErrTooLong,
 	"too-large":       ErrTooLarge,
 }

@@ -17,8 +17,11 @@ type Line struct {
 
 // Check returns the first rule that the item breaks, nil if there is none.
 func (i Item) Check() error {
-	if i.Product == "" {
+	switch {
+	case i.Product == "":
 		return ErrNoProduct
+	case len(i.Product) > MaxText:
+		return ErrTooLong
 	}
 	_, _, err := i.Amounts()
 	return err

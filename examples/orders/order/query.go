@@ -16,10 +16,10 @@ type List struct {
 	Limit int `json:"limit"`
 }
 
-// How many orders are listed.
+// How many orders are listed. MaxLimit of them fit into a message, whatever is in them.
 const (
 	DefaultLimit = 50
-	MaxLimit     = 500
+	MaxLimit     = 200
 )
 
 // Summary is an order in an answer.

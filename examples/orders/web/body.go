@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -69,7 +70,10 @@ func parseDay(text string) (time.Time, error) {
 		return day, nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
-	return at.UTC(), err
+	if at = at.UTC(); err == nil && (at.Year() < 0 || at.Year() > 9999) {
+		err = errors.New("a year that JSON cannot write")
+	}
+	return at, err
 }
 
 // decode reads the body of a request, strictly. The error is a problem.
@@ -109,10 +113,16 @@ func parse(data []byte, into any) error {
 	return once(d, "")
 }
 
+// kinds are what the fields of bodies can be, in the words of JSON.
+var kinds = map[reflect.Kind]string{
+	reflect.Struct: "an object", reflect.Slice: "a list", reflect.String: "a text in quotes",
+	reflect.Int64: "a whole number", reflect.Bool: "true or false",
+}
+
 func wrongJSON(err error) *problem {
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
-		return wrongField(kind.Field, fmt.Sprintf("must be a %s, and is a %s", kind.Type, kind.Value))
+		return wrongField(kind.Field, fmt.Sprintf("must be %s, and is: %s", kinds[kind.Type.Kind()], kind.Value))
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		if plain, err := strconv.Unquote(name); err == nil {

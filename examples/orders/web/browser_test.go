@@ -217,6 +217,22 @@ func TestBrowser(t *testing.T) {
 	b.await(in("placed", "1004", "58.0875"))
 	b.await(`document.querySelector("#state")?.dataset.state === "live"`)
 	b.await(`[...document.querySelectorAll("h2 span")].map(e => e.textContent).join() === "2,5,1,1"`)
+
+	// Much happens at once, some of it to an order that is not among those listed.
+	const listed = 100
+	s.place(t, "old")
+	for id := range listed {
+		s.place(t, fmt.Sprint(2000+id))
+	}
+	b.ask("Page.reload", nil)
+	b.await(in("placed", fmt.Sprint(2000+listed-1), "58.0875"))
+	b.await(`document.querySelector("#state").dataset.state === "live"`)
+	s.pay(t, "old")
+	for id := range 20 {
+		s.pay(t, fmt.Sprint(2000+id))
+	}
+	b.await(in("paid", "old", "58.0875"))
+	b.await(in("paid", "2019", "58.0875"))
 	for _, complaint := range b.said {
 		if !strings.Contains(complaint, `"source":"network"`) { // an order that is not paid, and the broken connection
 			t.Errorf("the page complained: %s", complaint)

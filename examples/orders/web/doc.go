@@ -8,7 +8,7 @@
 // and what happens comes from the log. So any number of fronts can run.
 //
 //	POST /orders               place an order
-//	GET  /orders               the orders that were placed last, ?limit= of them
+//	GET  /orders               the orders that were placed last, ?limit= of them, 200 at most
 //	GET  /orders/{id}          an order
 //	POST /orders/{id}/cancel   cancel it
 //	POST /orders/{id}/ship     ship it
@@ -68,10 +68,12 @@
 //	unsupported-media-type  415  a body is application/json
 //	key-reused              422  the Idempotency-Key was used for another request
 //	internal                500
-//	unavailable             503  nothing was done
+//	unavailable             503  the service does not answer
 //	behind                  503  the list is not yet where it should be
-//	outcome-unknown         504  repeat it with the same key
+//	outcome-unknown         504  it may have been done
 //
 // With the last three, and with 409 conflict, repeating makes sense; Retry-After says
-// when. What an instance is called in the answer is in the front's log.
+// when. A command is then to have the same key: also with 503 it may have been done, and
+// only the order's new state not found out. What an instance is called in the answer is
+// in the front's log.
 package web

@@ -421,11 +421,36 @@ func TestEventsSlow(t *testing.T) {
 // A live feed that misses the last commit is noticed.
 func TestEventsMissed(t *testing.T) {
 	t.Parallel()
-	s := newShop(t, web.Config{LogName: "another"}) // in which nothing happens
+	s := newShop(t, web.Config{})
+	s.front.Hear("another") // in which nothing happens
 	s.front.Heartbeat(10 * time.Millisecond)
 	l := s.listen(t, "")
 	s.place(t, "1")
 	if m, _ := l.event(t); m.id != "1.1" {
+		t.Errorf("got %+v", m)
+	}
+}
+
+// A live feed of which nothing can be made ends, and with it the streams. Whoever comes
+// back goes on where it was.
+func TestEventsForged(t *testing.T) {
+	t.Parallel()
+	s := newShop(t, web.Config{})
+	s.place(t, "1")
+	l := s.listen(t, "?after=1")
+	l.next(t)
+	if err := s.conn.Publish("live."+s.log.Name()+".order.1", []byte("no commit")); err != nil {
+		t.Fatal(err)
+	}
+	for ok := true; ok; {
+		_, ok = l.next(t)
+	}
+	l = s.listen(t, "", "Last-Event-ID", l.last)
+	if m, _ := l.next(t); m != (message{id: "1"}) {
+		t.Errorf("after the break it begins with %+v", m)
+	}
+	s.place(t, "2")
+	if m, _ := l.event(t); m.id != "2.1" {
 		t.Errorf("got %+v", m)
 	}
 }

@@ -8,6 +8,9 @@ func (f *Front) Behind(positions uint64) { f.behind = positions }
 // Heartbeat sets how often something is sent while nothing happens.
 func (f *Front) Heartbeat(every time.Duration) { f.heartbeat = every }
 
+// Hear has the live feed of another log instead.
+func (f *Front) Hear(log string) { f.live = log }
+
 // Streams returns how many listen.
 func (f *Front) Streams() int {
 	f.mu.Lock()

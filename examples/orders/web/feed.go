@@ -101,17 +101,19 @@ func (l *listener) position(ctx context.Context) (uint64, error) {
 	}
 }
 
-// run goes on until it is stopped. Whenever something may have been missed, it reads
-// on in the log.
+// run goes on until it is stopped, or the log is another one. Whenever something may
+// have been missed, it reads on in the log.
 func (d *feed) run(ctx context.Context) {
+	defer d.stop()
 	for attempt := 0; ; attempt++ {
 		began := d.position()
 		err := d.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, eventstore.ErrCorrupt) {
-			d.dismiss() // whoever comes back is told to read the list again
+		if d.known && errors.Is(err, eventstore.ErrCorrupt) {
+			d.front.dismiss(d, err)
+			return
 		}
 		if d.position() > began {
 			attempt = 0
@@ -142,7 +144,7 @@ func (d *feed) follow(ctx context.Context) error {
 		checking.Go(func() { cancel(d.check(ctx)) })
 		return d.position(), err
 	}}
-	for e, err := range eventstore.Live(ctx, d.front.config.Conn, d.front.config.LogName, opts) {
+	for e, err := range eventstore.Live(ctx, d.front.config.Conn, d.front.live, opts) {
 		if err != nil {
 			return errors.Join(err, context.Cause(ctx))
 		}
@@ -163,11 +165,7 @@ func (d *feed) catchUp(ctx context.Context) error {
 		d.mu.Lock()
 		d.known, d.at = true, at
 		d.mu.Unlock()
-		select {
-		case <-d.ready: // it was known before the log was another one
-		default:
-			close(d.ready)
-		}
+		close(d.ready)
 		return nil
 	}
 	for e, err := range d.front.config.Log.Log(ctx, d.at, nil) {
@@ -225,13 +223,19 @@ func (d *feed) take(e eventstore.Event) {
 	}
 }
 
-// dismiss ends all listeners, and forgets where the feed stands.
-func (d *feed) dismiss() {
+// dismiss ends a feed that cannot go on, and its listeners. Whoever comes back gets
+// another feed, and is told to read the list again if the log is another one.
+func (f *Front) dismiss(d *feed, reason error) {
+	f.config.Logger.Warn("the live feed ends", "position", d.position(), "reason", reason)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.feed == d {
+		f.feed = nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for l := range d.listeners {
 		delete(d.listeners, l)
 		close(l.commits)
 	}
-	d.known, d.at = false, 0
 }

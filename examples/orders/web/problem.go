@@ -125,7 +125,7 @@ func problemOf(err error) *problem {
 	case errors.Is(err, projection.ErrBehind), errors.Is(err, projection.ErrParked), errors.Is(err, projection.ErrStopped):
 		return newProblem("behind", "the list does not have that position yet")
 	case errors.Is(err, eventstore.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return newProblem("unavailable", "the service did not answer in time; try again")
+		return newProblem("unavailable", "the service did not answer in time; try again, with the same Idempotency-Key if there is one")
 	}
 	return newProblem("internal", "the log of the service says why; it is safe to repeat the request with the same Idempotency-Key")
 }
@@ -153,7 +153,7 @@ func refused(err error, rule *service.Rejection) *problem {
 // the order's state is.
 var contents = []error{
 	order.ErrNoCustomer, order.ErrNoLines, order.ErrNoProduct, order.ErrNothingToPay, order.ErrCardOnAccount,
-	order.ErrPrice, order.ErrQuantity, order.ErrDiscount, order.ErrTooLarge,
+	order.ErrPrice, order.ErrQuantity, order.ErrDiscount, order.ErrTooLong, order.ErrTooLarge,
 }
 
 // unfit returns the problem of what the engine cannot take.

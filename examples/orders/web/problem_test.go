@@ -4,16 +4,21 @@ import (
 	"bytes"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/headwater-go/headwater/examples/orders/order"
 	"github.com/headwater-go/headwater/examples/orders/web"
 	"github.com/headwater-go/headwater/testutil"
 	"github.com/nats-io/nats.go"
 )
+
+// What of Go could come into a detail.
+var goTypes = regexp.MustCompile(`struct|int64|web\.|Marshal`)
 
 func TestProblems(t *testing.T) {
 	t.Parallel()
@@ -45,7 +50,7 @@ func TestProblems(t *testing.T) {
 		{method: "POST", path: "/orders/2/cancel", body: "{}", header: []string{"If-Match", `"1"`}, status: 412, code: "version"},
 
 		{method: "GET", path: "/orders?limit=x", status: 400, code: "bad-request", field: "limit"},
-		{method: "GET", path: "/orders?limit=501", status: 400, code: "bad-request", field: "limit"},
+		{method: "GET", path: "/orders?limit=201", status: 400, code: "bad-request", field: "limit"},
 		{method: "GET", path: "/orders?not-before=-1", status: 400, code: "bad-request", field: "not-before"},
 		{method: "GET", path: "/events?after=x", status: 400, code: "bad-request", field: "after"},
 		{method: "GET", path: "/events", header: []string{"Last-Event-ID", "1.0"}, status: 400, code: "bad-request", field: "Last-Event-ID"},
@@ -69,6 +74,9 @@ func TestProblems(t *testing.T) {
 		{method: "POST", path: "/orders", body: `{"id":"a/b","customer":"A"}`, status: 400, code: "bad-request", field: "id"},
 		{method: "POST", path: "/orders", body: `{"id":".."}`, status: 400, code: "bad-request", field: "id"},
 		{method: "POST", path: "/orders", body: `{"required":"soon"}`, status: 400, code: "bad-request", field: "required"},
+		{method: "POST", path: "/orders", body: `{"required":"9999-12-31T23:59:59-14:00"}`, status: 400, code: "bad-request", field: "required"},
+		{method: "POST", path: "/orders", body: `{"lines":{}}`, status: 400, code: "bad-request", field: "lines"},
+		{method: "POST", path: "/orders", body: `{"lines":[1]}`, status: 400, code: "bad-request", field: "lines"},
 		{method: "POST", path: "/orders", body: line(`"product":"x","unitPrice":18,"quantity":1`), status: 400, code: "bad-request", field: "lines.unitPrice"},
 		{method: "POST", path: "/orders", body: line(`"product":"x","unitPrice":"1,50","quantity":1`), status: 400, code: "bad-request", field: "lines[0].unitPrice"},
 		{method: "POST", path: "/orders", body: line(`"product":"x","unitPrice":"1","quantity":1.5`), status: 400, code: "bad-request", field: "lines.quantity"},
@@ -99,12 +107,16 @@ func TestProblems(t *testing.T) {
 		{method: "POST", path: "/orders", body: line(`"product":"x","unitPrice":"1","quantity":0`), status: 422, code: "quantity"},
 		{method: "POST", path: "/orders", body: line(`"product":"x","unitPrice":"1","quantity":1,"discount":"1"`), status: 422, code: "discount"},
 		{method: "POST", path: "/orders", body: line(`"product":"x","unitPrice":"1","quantity":9223372036854775807`), status: 422, code: "too-large"},
+		{method: "POST", path: "/orders", body: line(`"product":"` + strings.Repeat("x", order.MaxText+1) + `","unitPrice":"1","quantity":1`), status: 422, code: "too-long"},
 		{method: "POST", path: "/orders", body: `{"card":"visa","onAccount":true,` + goods[1:], status: 422, code: "card-on-account"},
 	} {
 		t.Run(test.method+" "+test.path+" "+test.body[:min(60, len(test.body))], func(t *testing.T) {
 			a := s.do(t, test.method, test.path, test.body, test.header...)
 			if p := a.problem(t, test.status, test.code); p.Field != test.field {
 				t.Errorf("the field is %q, want %q: %s", p.Field, test.field, a.body)
+			}
+			if goTypes.MatchString(a.body) {
+				t.Errorf("the answer is for programmers of Go: %s", a.body)
 			}
 			if allowed := a.header.Get("Allow"); (allowed != "") != (test.status == 405) {
 				t.Errorf("allowed is %q", allowed)

@@ -21,8 +21,6 @@ type Config struct {
 	// Conn is a connection to the server that the log is on, for the live feed. The
 	// log must be open with [eventstore.Options.Live].
 	Conn *nats.Conn
-	// LogName is the name of the log; default: that of Log.
-	LogName string
 	// Timeout is how long a request may take, the stream of events aside; default 15
 	// seconds.
 	Timeout time.Duration
@@ -33,6 +31,7 @@ type Config struct {
 // Front is the HTTP handler. It may be used from several goroutines.
 type Front struct {
 	config    Config
+	live      string // the log of the live feed
 	mux       *http.ServeMux
 	origin    *http.CrossOriginProtection
 	heartbeat time.Duration // of streams of events
@@ -47,9 +46,6 @@ type Front struct {
 
 // New returns a front. Close it when its server stops.
 func New(c Config) *Front {
-	if c.LogName == "" {
-		c.LogName = c.Log.Name()
-	}
 	if c.Timeout <= 0 {
 		c.Timeout = 15 * time.Second
 	}
@@ -57,7 +53,7 @@ func New(c Config) *Front {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	f := &Front{
-		config: c, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
+		config: c, live: c.Log.Name(), mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
 		heartbeat: 15 * time.Second, behind: 10_000, closed: make(chan struct{}), catchUp: make(chan struct{}, catchingUp),
 	}
 	f.mux.HandleFunc("GET /{$}", f.page)
