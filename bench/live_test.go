@@ -34,8 +34,8 @@ func benchmarkLive(b *testing.B, listeners, writers int) {
 		return store
 	}
 	plain := contender{name: "plain", units: appendTurn(writers, true), run: appendOurs(open("plain", false), 1, writers)}
-	live := contender{name: "live", units: plain.units, run: appendOurs(open("live", true), 1, writers)}
-	stop := hearAll(b, server, "live", listeners)
+	live := contender{name: "live", units: plain.units, run: appendOurs(open("lively", true), 1, writers)}
+	stop := hearAll(b, server, "lively", listeners)
 	defer stop()
 	compare(b, "commits", live, plain)
 }
