@@ -22,6 +22,9 @@
 // and read models with each other; BenchmarkProjectionLatency says how long it takes
 // until an event is in one.
 //
+// BenchmarkRequest is about commands by request and reply, and BenchmarkLive says what
+// a live feed and its listeners cost appends.
+//
 // BenchmarkWalk and BenchmarkStall are about memory and about waiting: they
 // work on a large log, whose server is another process, and take some minutes.
 //
