@@ -170,7 +170,7 @@ func (f *fleet) signal(p *process, s syscall.Signal) {
 
 // while lets some time pass: up to two seconds.
 func (f *fleet) while() {
-	time.Sleep(time.Duration(f.random.Int64N(int64(2 * time.Second))))
+	natsnode.Wait(f.random, 2*time.Second)
 }
 
 // Connect connects to the cluster.
