@@ -9,7 +9,16 @@ import (
 
 // Effects is a model for handlers whose effects are outside of any database of
 // ours: a mail, a message, a command to another aggregate. It keeps the checkpoint,
-// and what is parked, in another model, after handlers have run.
+// and what is parked, in another model, after handlers have run. There is no read
+// model, so handlers get an empty struct:
+//
+//	effects := projection.NewEffects(kv)
+//	shipping, err := projection.New("shipping", store, effects, projection.From("order", codec,
+//		projection.On(func(ctx context.Context, _ struct{}, e Placed, at projection.Event) error {
+//			_, err := parcels.Execute(ctx, at.Stream.ID, Send{}, &service.CommandOptions{CommandID: at.CommandID("send")})
+//			return err
+//		}),
+//	), nil)
 //
 // So each event is handled at least once: those since the last checkpoint again if
 // the process dies, and single ones if their handlers fail. Make effects so that a

@@ -416,4 +416,8 @@ func TestProjectionStandsBy(t *testing.T) {
 	if got := partOf(t, svc, "projection income"); !strings.Contains(got.Reason, "3 commits wait") || got.Lag != 3 || got.Behind >= bound.Seconds() {
 		t.Errorf("got %+v", got)
 	}
+	s.is(projection.Status{State: projection.Live, Position: 3, Head: 3})
+	if got := partOf(t, svc, "projection income"); !got.Ready || got.Behind != 0 {
+		t.Errorf("got %+v", got)
+	}
 }

@@ -121,6 +121,7 @@ func (p *part) stalled(status projection.Status) time.Duration {
 	defer p.mu.Unlock()
 	if status.Lag() == 0 || status.Position != p.position || p.since.IsZero() {
 		p.position, p.since = status.Position, time.Now()
+		return 0
 	}
 	return time.Since(p.since)
 }

@@ -76,7 +76,7 @@ type Report struct {
 func (r Report) String() string {
 	rate := float64(len(r.Orders)) / max(r.Took.Seconds(), 1e-9)
 	return fmt.Sprintf("%d orders placed, %d refused, %d cancelled, %d shipped, %d requests sent again\n"+
-		"placing an order took %v at least, %v in the middle, %v for the slowest of 100\n"+
+		"placing an order took %v at least, %v in the middle, %v for the slowest in a hundred\n"+
 		"all took %v: %.1f orders a second",
 		len(r.Orders), r.Refused, r.Cancelled, r.Shipped, r.Retries,
 		r.Min.Round(10*time.Microsecond), r.Median.Round(10*time.Microsecond), r.P99.Round(10*time.Microsecond),

@@ -333,6 +333,6 @@ func ExampleReport() {
 	})
 	// Output:
 	// 97 orders placed, 3 refused, 14 cancelled, 61 shipped, 12 requests sent again
-	// placing an order took 1.2ms at least, 2ms in the middle, 31ms for the slowest of 100
+	// placing an order took 1.2ms at least, 2ms in the middle, 31ms for the slowest in a hundred
 	// all took 5s: 19.4 orders a second
 }

@@ -130,6 +130,12 @@ func wrongJSON(err error) *problem {
 		}
 		return wrongField(name, "there is no such field")
 	}
+	switch err {
+	case io.EOF:
+		return newProblem("bad-request", "there is no body: send a JSON object, {} at least")
+	case io.ErrUnexpectedEOF:
+		return newProblem("bad-request", "the body is not JSON: it ends too soon")
+	}
 	return newProblem("bad-request", "the body is not JSON: "+err.Error())
 }
 

@@ -10,8 +10,8 @@
 //	POST /orders               place an order
 //	GET  /orders               the orders that were placed last, ?limit= of them, 200 at most
 //	GET  /orders/{id}          an order
-//	POST /orders/{id}/cancel   cancel it
-//	POST /orders/{id}/ship     ship it
+//	POST /orders/{id}/cancel   cancel it: {"reason": "changed my mind"}, or {}
+//	POST /orders/{id}/ship     ship it: {}
 //	GET  /events               what happens, as server-sent events
 //	GET  /                     the page
 //

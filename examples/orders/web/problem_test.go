@@ -18,7 +18,7 @@ import (
 )
 
 // What of Go could come into a detail.
-var goTypes = regexp.MustCompile(`struct|int64|web\.|Marshal`)
+var goTypes = regexp.MustCompile(`struct|int64|web\.|Marshal|EOF`)
 
 func TestProblems(t *testing.T) {
 	t.Parallel()
@@ -63,6 +63,7 @@ func TestProblems(t *testing.T) {
 		{method: "POST", path: "/orders", body: goods, header: []string{"Origin", "https://example.com"}, status: 403, code: "cross-origin"},
 		{method: "POST", path: "/orders", body: `{"customer":"` + strings.Repeat("x", web.MaxBody) + `"}`, status: 413, code: "too-large"},
 
+		{method: "POST", path: "/orders/1/ship", header: []string{"Content-Type", "application/json"}, status: 400, code: "bad-request"},
 		{method: "POST", path: "/orders", body: "{", status: 400, code: "bad-request"},
 		{method: "POST", path: "/orders", body: "[]", status: 400, code: "bad-request"},
 		{method: "POST", path: "/orders", body: goods + "{}", status: 400, code: "bad-request"},
