@@ -191,8 +191,7 @@ func TestQueryNotBeforeIsChecked(t *testing.T) {
 	}
 }
 
-// A service with the configuration's own names has queries beside its log, and not in
-// it.
+// The log does not take the queries to a service of the same name for commits.
 func TestQueriesBesideTheLog(t *testing.T) {
 	t.Parallel()
 	svc := startService(t, service.Config{Service: "cash", Log: "cash"}, on(newHouse(t)))
